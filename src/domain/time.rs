@@ -1,0 +1,170 @@
+//! Instants and local dates. Pure: nothing here asks what time it is.
+//!
+//! An instant is a count of milliseconds, because the stored record keeps no finer time and a
+//! comparison of two stored times must give what a comparison of the originals gave.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate};
+use chrono_tz::Tz;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub const MS_PER_SECOND: i64 = 1_000;
+pub const MS_PER_MINUTE: i64 = 60 * MS_PER_SECOND;
+pub const MS_PER_HOUR: i64 = 60 * MS_PER_MINUTE;
+pub const MS_PER_DAY: i64 = 24 * MS_PER_HOUR;
+
+/// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
+/// Valid instants lie in the years 0001 to 9999, which RFC 3339 can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+/// First and last instant that RFC 3339 can write with a four-digit year.
+const FIRST_MS: i64 = -62_135_596_800_000;
+const LAST_MS: i64 = 253_402_300_799_999;
+
+impl Timestamp {
+    pub const EPOCH: Timestamp = Timestamp(0);
+
+    /// `None` outside the years 0001 to 9999.
+    pub fn from_ms(ms: i64) -> Option<Self> {
+        (FIRST_MS..=LAST_MS).contains(&ms).then_some(Timestamp(ms))
+    }
+
+    pub fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// The instant `ms` milliseconds later (earlier if negative), held inside the valid years.
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Timestamp(self.0.saturating_add(ms).clamp(FIRST_MS, LAST_MS))
+    }
+
+    /// Milliseconds from `earlier` to this instant; negative if `earlier` is the later one.
+    pub fn since(self, earlier: Timestamp) -> i64 {
+        self.0 - earlier.0
+    }
+
+    /// The calendar year in UTC, by which tag keys are derived.
+    pub fn year(self) -> i32 {
+        civil_from_days(self.0.div_euclid(MS_PER_DAY)).0
+    }
+
+    /// The local calendar day of this instant.
+    pub fn local_date(self, zone: Tz) -> NaiveDate {
+        DateTime::from_timestamp_millis(self.0)
+            .map(|utc| utc.with_timezone(&zone).date_naive())
+            .unwrap_or(NaiveDate::MIN)
+    }
+
+    /// Appends `2026-03-01T08:00:00.000Z`. Written by hand because every record carries several.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let days = self.0.div_euclid(MS_PER_DAY);
+        let ms = self.0.rem_euclid(MS_PER_DAY);
+        let (year, month, day) = civil_from_days(days);
+        push_digits(out, year as u64, 4);
+        out.push(b'-');
+        push_digits(out, month as u64, 2);
+        out.push(b'-');
+        push_digits(out, day as u64, 2);
+        out.push(b'T');
+        push_digits(out, (ms / MS_PER_HOUR) as u64, 2);
+        out.push(b':');
+        push_digits(out, (ms / MS_PER_MINUTE % 60) as u64, 2);
+        out.push(b':');
+        push_digits(out, (ms / MS_PER_SECOND % 60) as u64, 2);
+        out.push(b'.');
+        push_digits(out, (ms % MS_PER_SECOND) as u64, 3);
+        out.push(b'Z');
+    }
+}
+
+fn push_digits(out: &mut Vec<u8>, value: u64, width: u32) {
+    for place in (0..width).rev() {
+        out.push(b'0' + (value / 10u64.pow(place) % 10) as u8);
+    }
+}
+
+/// Proleptic Gregorian date of a day number since 1970-01-01, by the era method: the year is
+/// counted from 1 March, so that the leap day is the last of its year.
+fn civil_from_days(days: i64) -> (i32, u32, u32) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year as i32, month as u32, day as u32)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::with_capacity(24);
+        self.write(&mut text);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time with a zone, such as 2026-03-01T08:00:00Z")]
+pub struct NotATimestamp;
+
+impl FromStr for Timestamp {
+    type Err = NotATimestamp;
+
+    fn from_str(text: &str) -> Result<Self, NotATimestamp> {
+        let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| NotATimestamp)?;
+        Timestamp::from_ms(parsed.timestamp_millis()).ok_or(NotATimestamp)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A date in a zone, as contracts state it: in force from 00:00 of the first day to 24:00 of the
+/// last, both in the zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalDate {
+    pub date: NaiveDate,
+    /// IANA name, such as `Asia/Shanghai`.
+    pub tz: Tz,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn writes_rfc_3339() {
+        let at: Timestamp = "2024-02-29T23:59:59.007+08:00".parse().unwrap();
+        assert_eq!(at.to_string(), "2024-02-29T15:59:59.007Z");
+        assert_eq!(at.year(), 2024);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_chrono(ms in FIRST_MS..=LAST_MS) {
+            let at = Timestamp::from_ms(ms).unwrap();
+            let oracle = DateTime::from_timestamp_millis(ms).unwrap();
+            prop_assert_eq!(at.to_string(), oracle.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
+            prop_assert_eq!(at.to_string().parse::<Timestamp>(), Ok(at));
+        }
+    }
+}

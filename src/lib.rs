@@ -1,0 +1,5 @@
+//! Custody: the chain of custody of personal data.
+
+pub mod clock;
+pub mod domain;
+pub mod limits;

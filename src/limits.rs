@@ -1,0 +1,40 @@
+//! A limit on everything a caller can grow. The numbers are part of the API's contract.
+
+/// Longest id or vocabulary term, in ASCII characters.
+pub const ID_BYTES: usize = 64;
+/// Longest sealed free text, in characters.
+pub const TEXT_CHARS: usize = 2_000;
+/// People named by one event.
+pub const PEOPLE: usize = 32;
+/// Identifiers of one person in one event.
+pub const IDENTIFIERS: usize = 16;
+/// Longest identifier value, in bytes of UTF-8.
+pub const IDENTIFIER_BYTES: usize = 320;
+/// Categories of one event.
+pub const CATEGORIES: usize = 64;
+/// Purposes of one event.
+pub const PURPOSES: usize = 16;
+/// Regimes of one event.
+pub const REGIMES: usize = 8;
+/// Any other list in a body.
+pub const LIST: usize = 64;
+/// Events that one retraction may name.
+pub const RETRACTED: usize = 1_000;
+/// Events of one batch request.
+pub const BATCH_EVENTS: usize = 1_000;
+/// Largest gRPC message received, in bytes.
+pub const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Largest stored header line, in bytes.
+pub const HEADER_BYTES: usize = 32 * 1024;
+/// Largest stored sidecar (all pieces of one record), in bytes.
+pub const SIDECAR_BYTES: usize = 64 * 1024;
+/// Parts of one record: the people, a matter.
+pub const PARTS: usize = 32;
+/// A server's time may lie this far ahead of ours, in milliseconds.
+pub const AHEAD_MS: i64 = 5 * 60 * 1000;
+/// Older events need the backfill mark, in milliseconds.
+pub const BACKFILL_MS: i64 = 31 * 24 * 60 * 60 * 1000;
+/// Longest window of an event, in milliseconds, for record kinds with a slot per day.
+pub const DAY_WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
+/// Largest page of a list.
+pub const PAGE: usize = 1_000;
