@@ -1,0 +1,8 @@
+//! The gRPC edge: one file per service, each of which converts, calls `app`, and converts back.
+//! `convert` is the only place that checks untrusted input, `auth` tells who is calling, `status`
+//! is the only maker of gRPC statuses.
+
+pub mod access;
+pub mod auth;
+pub mod guard;
+pub mod status;

@@ -1,0 +1,284 @@
+//! Configuration: four layers of text become one checked value before any port is opened.
+//!
+//! Promises: the embedded `default.toml` is the list of keys, so that documentation, schema and
+//! defaults cannot drift apart; unknown keys are refused by name; every problem is named at once.
+//! No secret stands in it: keys and tokens live in files of their own, named here by path.
+
+mod layers;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+
+use crate::domain::id::{Country, Id, Regime};
+
+pub use layers::{DEFAULT_TOML, Layers};
+
+/// What the service runs with. Made by [`Layers::load`] or by hand in tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub data: Data,
+    pub group: Group,
+    pub server: Server,
+    pub tls: Tls,
+    pub access: Access,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    pub directory: PathBuf,
+    pub keyring: PathBuf,
+}
+
+/// Whose log this is and where it stands; fixed by the log's first event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub controller_group: Id,
+    pub region: Regime,
+    pub origin: Id,
+    pub home_country: Country,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// `None`: off.
+    pub metrics: Option<SocketAddr>,
+    /// Somebody in front ends TLS.
+    pub plaintext: bool,
+    pub drain_ms: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// `None`: every caller is `local` and has every role; only on loopback.
+    pub tokens: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    pub log_queue_bytes: u64,
+    pub people_cached: u64,
+    pub views_memory_bytes: u64,
+    pub calls_per_connection: u64,
+    pub stream_messages_in_flight: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data: Data { directory: "custody-data".into(), keyring: "custody.keyring".into() },
+            group: Group {
+                controller_group: constant("default"),
+                region: Regime::CN,
+                origin: constant("custody.local/default"),
+                home_country: constant("CN"),
+            },
+            server: Server {
+                listen: SocketAddr::from(([127, 0, 0, 1], 7317)),
+                metrics: Some(SocketAddr::from(([127, 0, 0, 1], 7318))),
+                plaintext: false,
+                drain_ms: 10_000,
+            },
+            tls: Tls::default(),
+            access: Access::default(),
+            limits: Limits {
+                log_queue_bytes: 64 << 20,
+                people_cached: 200_000,
+                views_memory_bytes: 256 << 20,
+                calls_per_connection: 256,
+                stream_messages_in_flight: 16,
+            },
+            log: Log { filter: "info".to_owned() },
+        }
+    }
+}
+
+/// A value of this file that is well-formed, as the test of the defaults shows.
+fn constant<T: std::str::FromStr<Err: fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("constants of this file are well-formed")
+}
+
+/// Everything that is wrong with a configuration, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Config {
+    /// Whether the values fit together. Reads no file.
+    pub fn check(&self) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        self.check_paths(&mut problems);
+        self.check_exposure(&mut problems);
+        self.check_limits(&mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+    }
+
+    fn check_paths(&self, problems: &mut Vec<String>) {
+        if self.data.directory.as_os_str().is_empty() {
+            problems.push("data.directory is empty: name the directory that holds the data".to_owned());
+        }
+        if self.data.keyring.as_os_str().is_empty() {
+            problems.push("data.keyring is empty: name the file that holds the keys".to_owned());
+        } else if plain(&self.data.keyring).starts_with(plain(&self.data.directory)) {
+            problems.push(format!(
+                "data.keyring {} lies inside data.directory {}: a copy of the directory would hold the keys to \
+                 itself; name a place outside it",
+                self.data.keyring.display(),
+                self.data.directory.display()
+            ));
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            problems.push("tls.certificate and tls.key belong together: set both or neither".to_owned());
+        }
+        if self.tls.client_ca.is_some() && self.tls.certificate.is_none() {
+            problems.push("tls.client_ca needs tls.certificate and tls.key".to_owned());
+        }
+    }
+
+    /// Whoever can reach a port without proof of who they are must already be on this machine.
+    fn check_exposure(&self, problems: &mut Vec<String>) {
+        if self.server.listen.ip().is_loopback() {
+            return;
+        }
+        let listen = self.server.listen;
+        if self.access.tokens.is_none() {
+            problems.push(format!(
+                "server.listen {listen} can be reached from other machines, but no token is configured, so \
+                 everybody would have every role: make one with `custody token new --tokens-file FILE` and set \
+                 access.tokens to that file, or listen on 127.0.0.1"
+            ));
+        }
+        if self.tls.certificate.is_none() && !self.server.plaintext {
+            problems.push(format!(
+                "server.listen {listen} can be reached from other machines, but no TLS is configured, so tokens \
+                 would travel in clear: set tls.certificate and tls.key, or server.plaintext = true if something \
+                 in front of custody ends TLS, or listen on 127.0.0.1"
+            ));
+        }
+    }
+
+    fn check_limits(&self, problems: &mut Vec<String>) {
+        let smallest = [
+            ("limits.log_queue_bytes", self.limits.log_queue_bytes, 8 << 20),
+            ("limits.people_cached", self.limits.people_cached, 1_000),
+            ("limits.views_memory_bytes", self.limits.views_memory_bytes, 16 << 20),
+            ("limits.calls_per_connection", self.limits.calls_per_connection, 1),
+            ("limits.stream_messages_in_flight", self.limits.stream_messages_in_flight, 1),
+        ];
+        for (key, value, least) in smallest {
+            if value < least {
+                problems.push(format!("{key} is {value}: the least that works is {least}"));
+            }
+        }
+        if self.limits.stream_messages_in_flight > 1_024 {
+            problems.push("limits.stream_messages_in_flight is more than 1024".to_owned());
+        }
+    }
+}
+
+/// The path with `.` dropped and `..` applied, without asking the file system: the check has to
+/// hold before either place exists.
+fn plain(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(change: impl FnOnce(&mut Config)) -> Vec<String> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.check().err().map(|Problems(list)| list).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_default_runs() {
+        assert_eq!(problems(|_| {}), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_keyring_stays_outside_the_data() {
+        for inside in ["custody-data/k", "./custody-data/../custody-data/k", "custody-data"] {
+            let found = problems(|c| c.data.keyring = inside.into());
+            assert!(found.len() == 1 && found[0].contains("lies inside"), "{inside}: {found:?}");
+        }
+        assert!(problems(|c| c.data.keyring = "custody-data/../k".into()).is_empty());
+        assert!(problems(|c| c.data.keyring = "custody-data.keyring".into()).is_empty());
+    }
+
+    #[test]
+    fn an_open_address_needs_tokens_and_tls_and_says_the_way_out() {
+        let open = SocketAddr::from(([0, 0, 0, 0], 7317));
+        let found = problems(|c| c.server.listen = open);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("custody token new") && found[1].contains("tls.certificate"));
+        let with_tokens = |c: &mut Config| {
+            c.server.listen = open;
+            c.access.tokens = Some("tokens.toml".into());
+        };
+        assert_eq!(problems(with_tokens).len(), 1);
+        let tls = Tls { certificate: Some("c".into()), key: Some("k".into()), client_ca: Some("ca".into()) };
+        assert_eq!(problems(|c| (c.server.listen, c.tls) = (open, tls.clone())).len(), 1, "no token");
+        assert!(
+            problems(|c| {
+                with_tokens(c);
+                c.tls = tls.clone();
+            })
+            .is_empty()
+        );
+        assert!(
+            problems(|c| {
+                with_tokens(c);
+                c.server.plaintext = true;
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let found = problems(|c| {
+            c.data.keyring = "custody-data/k".into();
+            c.tls.client_ca = Some("ca".into());
+            c.tls.key = Some("k".into());
+            c.limits.log_queue_bytes = 1;
+            c.limits.stream_messages_in_flight = 0;
+        });
+        assert_eq!(found.len(), 5, "{found:?}");
+    }
+}

@@ -1,0 +1,308 @@
+//! Defaults, then file, then environment, then flags: each layer is a set of `section.key` texts
+//! checked against the embedded default file, which is the only list of keys.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use toml::{Table, Value};
+
+use super::{Access, Config, Data, Group, Limits, Log, Problems, Server, Tls};
+
+/// Every key with its default and what it means.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// The layers over the defaults, weakest first.
+#[derive(Debug, Default)]
+pub struct Layers {
+    file: Option<(String, String)>,
+    /// Variables whose names begin with `CUSTODY_`.
+    environment: Vec<(String, String)>,
+    /// `section.key` and its value.
+    flags: Vec<(String, String)>,
+}
+
+impl Layers {
+    /// Reads the file, if one is named.
+    pub fn file(mut self, path: Option<&Path>) -> Result<Self, Problems> {
+        if let Some(path) = path {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Problems(vec![format!("{} cannot be read: {e}", path.display())]))?;
+            self.file = Some((path.display().to_string(), text));
+        }
+        Ok(self)
+    }
+
+    /// Only variables of our sections count; others that begin with `CUSTODY_` belong to the
+    /// command line or to whoever runs a service of this name.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment = variables.into_iter().filter(|(name, _)| name.starts_with("CUSTODY_")).collect();
+        self
+    }
+
+    pub fn flag(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.flags.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// The checked configuration, or everything that is wrong with it.
+    pub fn load(self) -> Result<Config, Problems> {
+        let mut draft = Draft::defaults();
+        if let Some((name, text)) = &self.file {
+            draft.apply_file(name, text);
+        }
+        for (name, value) in &self.environment {
+            draft.apply_variable(name, value);
+        }
+        for (key, value) in &self.flags {
+            draft.apply_text(key, value, &format!("flag {key}"));
+        }
+        draft.finish()
+    }
+}
+
+/// `section.key` to value, always with exactly the keys of the default file.
+struct Draft {
+    values: BTreeMap<String, Value>,
+    problems: Vec<String>,
+}
+
+impl Draft {
+    fn defaults() -> Self {
+        let mut draft = Draft { values: BTreeMap::new(), problems: Vec::new() };
+        let table: Table =
+            DEFAULT_TOML.parse().expect("the embedded default file is TOML, as its test shows");
+        for (section, keys) in table {
+            for (key, value) in keys.as_table().cloned().unwrap_or_default() {
+                draft.values.insert(format!("{section}.{key}"), value);
+            }
+        }
+        draft
+    }
+
+    fn apply_file(&mut self, name: &str, text: &str) {
+        let table: Table = match text.parse() {
+            Ok(table) => table,
+            Err(e) => return self.problems.push(format!("{name} is not TOML: {}", e.message())),
+        };
+        for (section, keys) in table {
+            let Value::Table(keys) = keys else {
+                self.problems.push(format!("{name}: {section} is not a section"));
+                continue;
+            };
+            for (key, value) in keys {
+                let key = format!("{section}.{key}");
+                match self.values.get_mut(&key) {
+                    None => self.problems.push(format!("{name}: unknown key {key}{}", self.hint(&key))),
+                    Some(known) if known.same_type(&value) => *known = value,
+                    Some(known) => self.problems.push(format!(
+                        "{name}: {key} is {}, should be {}",
+                        value.type_str(),
+                        known.type_str()
+                    )),
+                }
+            }
+        }
+    }
+
+    fn apply_variable(&mut self, name: &str, value: &str) {
+        let known = self.values.keys().find(|key| variable(key) == name).cloned();
+        if let Some(key) = known {
+            return self.apply_text(&key, value, &format!("environment {name}"));
+        }
+        let ours = self.values.keys().filter_map(|key| key.split_once('.'));
+        let in_section =
+            ours.map(|(section, _)| variable(section) + "_").any(|start| name.starts_with(&start));
+        if in_section {
+            self.problems.push(format!("environment: unknown key {name}"));
+        }
+    }
+
+    fn apply_text(&mut self, key: &str, text: &str, from: &str) {
+        let Some(known) = self.values.get_mut(key) else {
+            return self.problems.push(format!("{from}: unknown key {key}{}", self.hint(key)));
+        };
+        let value = match known {
+            Value::Integer(_) => text.parse().ok().map(Value::Integer),
+            Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
+            _ => Some(Value::String(text.to_owned())),
+        };
+        match value {
+            Some(value) => *known = value,
+            None => self.problems.push(format!("{from}: {text:?} is not a {}", known.type_str())),
+        }
+    }
+
+    /// The keys of the same name in other sections, or those of the same section.
+    fn hint(&self, key: &str) -> String {
+        let (section, name) = key.split_once('.').unwrap_or((key, key));
+        let near = |known: &&String| {
+            known.ends_with(&format!(".{name}")) || known.starts_with(&format!("{section}."))
+        };
+        let names: Vec<&str> = self.values.keys().filter(near).map(String::as_str).collect();
+        if names.is_empty() { String::new() } else { format!(" (there are {})", names.join(", ")) }
+    }
+
+    fn finish(mut self) -> Result<Config, Problems> {
+        let config = self.build();
+        match config {
+            Some(config) if self.problems.is_empty() => config.check().map(|()| config),
+            _ => Err(Problems(self.problems)),
+        }
+    }
+
+    /// `None` if a value cannot be read; all of them are tried, so that all are named.
+    fn build(&mut self) -> Option<Config> {
+        let data =
+            Data { directory: self.text("data.directory").into(), keyring: self.text("data.keyring").into() };
+        let group = (
+            self.parsed("group.controller_group"),
+            self.parsed("group.region"),
+            self.parsed("group.origin"),
+            self.parsed("group.home_country"),
+        );
+        let listen = self.parsed("server.listen");
+        let metrics = match self.text("server.metrics").as_str() {
+            "off" | "" => Some(None),
+            _ => self.parsed("server.metrics").map(Some),
+        };
+        let tls = Tls {
+            certificate: self.path("tls.certificate"),
+            key: self.path("tls.key"),
+            client_ca: self.path("tls.client_ca"),
+        };
+        let drain_ms = self.count("server.drain_ms");
+        let limits = Limits {
+            log_queue_bytes: self.count("limits.log_queue_bytes"),
+            people_cached: self.count("limits.people_cached"),
+            views_memory_bytes: self.count("limits.views_memory_bytes"),
+            calls_per_connection: self.count("limits.calls_per_connection"),
+            stream_messages_in_flight: self.count("limits.stream_messages_in_flight"),
+        };
+        let plaintext = self.values["server.plaintext"].as_bool().unwrap_or(false);
+        Some(Config {
+            data,
+            group: Group {
+                controller_group: group.0?,
+                region: group.1?,
+                origin: group.2?,
+                home_country: group.3?,
+            },
+            server: Server { listen: listen?, metrics: metrics?, plaintext, drain_ms },
+            tls,
+            access: Access { tokens: self.path("access.tokens") },
+            limits,
+            log: Log { filter: self.text("log.filter") },
+        })
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.values[key].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        let text = self.text(key);
+        (!text.is_empty()).then(|| text.into())
+    }
+
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, key: &str) -> Option<T> {
+        let text = self.text(key);
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(e) => {
+                self.problems.push(format!("{key} = {text:?}: {e}"));
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, key: &str) -> u64 {
+        let number = self.values[key].as_integer().unwrap_or_default();
+        u64::try_from(number).unwrap_or_else(|_| {
+            self.problems.push(format!("{key} is {number}: it cannot be negative"));
+            0
+        })
+    }
+}
+
+/// The environment variable of a key.
+fn variable(key: &str) -> String {
+    format!("CUSTODY_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str) -> Layers {
+        Layers { file: Some(("custody.toml".to_owned(), text.to_owned())), ..Layers::default() }
+    }
+
+    fn set(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn the_default_file_says_the_defaults() {
+        assert_eq!(Layers::default().load(), Ok(Config::default()));
+        assert_eq!(with_file(DEFAULT_TOML).load(), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_of_the_default_file_is_explained() {
+        let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
+        for section in lines.split(|line| line.is_empty()).skip(1) {
+            assert!(section[0].starts_with('['), "{section:?}");
+            assert!(section[1].starts_with('#'), "{section:?}");
+        }
+    }
+
+    #[test]
+    fn each_layer_wins_over_the_one_before() {
+        let file =
+            "[server]\nlisten = \"127.0.0.1:1\"\nmetrics = \"off\"\ndrain_ms = 1\n[log]\nfilter = \"warn\"\n";
+        let config = with_file(file)
+            .environment([set("CUSTODY_SERVER_LISTEN", "127.0.0.1:2"), set("CUSTODY_SERVER_DRAIN_MS", "2")])
+            .flag("server.drain_ms", "3")
+            .load()
+            .unwrap();
+        assert_eq!(config.log.filter, "warn");
+        assert_eq!(config.server.metrics, None);
+        assert_eq!(config.server.listen.port(), 2);
+        assert_eq!(config.server.drain_ms, 3);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_all_named() {
+        let file = "colour = 1\n[server]\nlistne = \"x\"\ndrain_ms = \"soon\"\n[group]\nregion = \"XX\"\n";
+        let Problems(found) = with_file(file)
+            .environment([set("CUSTODY_TLS_CIPHER", "x"), set("CUSTODY_LIMITS_PEOPLE_CACHED", "many")])
+            .flag("log.level", "debug")
+            .load()
+            .unwrap_err();
+        let all = found.join("\n");
+        for part in [
+            "colour",
+            "server.listne",
+            "server.listen",
+            "drain_ms",
+            "group.region",
+            "CUSTODY_TLS_CIPHER",
+            "many",
+            "log.level",
+        ] {
+            assert!(all.contains(part), "{part} is missing in\n{all}");
+        }
+        assert_eq!(found.len(), 7, "{all}");
+    }
+
+    #[test]
+    fn variables_of_others_are_left_alone() {
+        let others = [
+            set("CUSTODY_PORT_7317_TCP_ADDR", "10.0.0.1"),
+            set("CUSTODY_SERVICE_HOST", "x"),
+            set("CUSTODY_SERVER", "http://x"),
+        ];
+        assert_eq!(Layers::default().environment(others).load(), Ok(Config::default()));
+    }
+}
