@@ -33,6 +33,6 @@ impl Rpc {
         }
         let names: Vec<&str> = self.roles.iter().map(|role| role.as_str()).collect();
         let why = format!("{} has none of the roles {} that this call needs", caller.name, names.join(", "));
-        Err(Error::PermissionDenied { reason: "ROLE_NOT_ALLOWED", why })
+        Err(Error::PermissionDenied { reason: "role_forbidden", why })
     }
 }

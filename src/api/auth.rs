@@ -184,24 +184,23 @@ impl Authenticator {
 
     /// Who sends this `authorization` value.
     pub fn caller(&self, authorization: Option<&str>) -> Result<Arc<Caller>, Error> {
-        let refused = |reason, why| Error::Unauthenticated { reason, why };
+        let refused = |why| Err(Error::Unauthenticated(why));
         let Some(tokens) = &self.tokens else {
             return Ok(Arc::clone(&self.local));
         };
         let callers = tokens.current(self.clock.now())?;
-        let value = authorization
-            .ok_or_else(|| refused("TOKEN_MISSING", "a token is needed: authorization: Bearer <token>"))?;
+        let Some(value) = authorization else {
+            return refused("a token is needed: authorization: Bearer <token>");
+        };
         let token = match value.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_BYTES => {
-                token
-            }
-            _ => return Err(refused("TOKEN_MALFORMED", "authorization is not of the form Bearer <token>")),
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_BYTES => token,
+            _ => return refused("authorization is not of the form Bearer <token>"),
         };
         // A look-up by hash takes the same time whatever part of a token is right.
-        callers
-            .get(&digest(token.trim()))
-            .cloned()
-            .ok_or_else(|| refused("TOKEN_UNKNOWN", "the token is not valid"))
+        match callers.get(&digest(token.trim())) {
+            Some(caller) => Ok(Arc::clone(caller)),
+            None => refused("the token is not valid"),
+        }
     }
 }
 
@@ -218,7 +217,8 @@ impl Tokens {
             }
         }
         state.callers.clone().ok_or(Error::Unavailable {
-            what: "the tokens file",
+            reason: "tokens_unavailable",
+            what: "tokens cannot be checked now",
             retry_after_ms: 1_000,
             source: None,
         })
@@ -284,11 +284,11 @@ mod tests {
         assert_eq!(caller.name.as_str(), "app");
         assert_eq!(caller.roles, [Role::Emitter]);
         assert_eq!(caller.emitters.len(), 1, "a token speaks for its own name");
-        assert_eq!(reason(&case, None), "TOKEN_MISSING");
-        assert_eq!(reason(&case, Some("app-secret")), "TOKEN_MALFORMED");
-        assert_eq!(reason(&case, Some("Basic app-secret")), "TOKEN_MALFORMED");
-        assert_eq!(reason(&case, Some("bearer app-secreT")), "TOKEN_UNKNOWN");
-        assert_eq!(reason(&case, Some(&format!("bearer {}", hash("app-secret")))), "TOKEN_UNKNOWN");
+        assert_eq!(reason(&case, None), "token_unknown");
+        assert_eq!(reason(&case, Some("app-secret")), "token_unknown");
+        assert_eq!(reason(&case, Some("Basic app-secret")), "token_unknown");
+        assert_eq!(reason(&case, Some("bearer app-secreT")), "token_unknown");
+        assert_eq!(reason(&case, Some(&format!("bearer {}", hash("app-secret")))), "token_unknown");
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
         let case = case(&(entry("app") + &entry("other")));
         std::fs::write(&case.path, entry("other")).unwrap();
         case.clock.advance_ms(1_000);
-        assert_eq!(reason(&case, Some("Bearer app-secret")), "TOKEN_UNKNOWN");
+        assert_eq!(reason(&case, Some("Bearer app-secret")), "token_unknown");
         assert_eq!(reason(&case, Some("Bearer other-secret")), "ok");
         std::fs::write(&case.path, entry("other") + &entry("app")).unwrap();
         case.clock.advance_ms(-5_000);
@@ -315,12 +315,12 @@ mod tests {
         {
             std::fs::write(&case.path, broken).unwrap();
             case.clock.advance_ms(1_000);
-            assert_eq!(reason(&case, Some("Bearer app-secret")), "TRY_AGAIN", "{broken}");
+            assert_eq!(reason(&case, Some("Bearer app-secret")), "tokens_unavailable", "{broken}");
             assert!(Authenticator::new(Some(&case.path), Arc::new(ManualClock::default())).is_err());
         }
         std::fs::remove_file(&case.path).unwrap();
         case.clock.advance_ms(1_000);
-        assert_eq!(reason(&case, Some("Bearer app-secret")), "TRY_AGAIN");
+        assert_eq!(reason(&case, Some("Bearer app-secret")), "tokens_unavailable");
         std::fs::write(&case.path, entry("app")).unwrap();
         case.clock.advance_ms(1_000);
         assert_eq!(reason(&case, Some("Bearer app-secret")), "ok");

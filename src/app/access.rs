@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::app::error::Error;
+use crate::domain::event::Event;
 use crate::domain::id::{Country, Id};
 
 /// What a caller is to custody; each has the least that its work needs.
@@ -101,11 +102,17 @@ impl Caller {
         self.realms.first()
     }
 
+    /// Whether it may record this event.
+    pub fn may_emit(&self, event: &Event) -> Result<(), Error> {
+        let envelope = &event.envelope;
+        self.may_speak_for(&envelope.controller, &envelope.emitter, envelope.service.as_ref())
+    }
+
     /// An emitter speaks only for itself, its controller and its services.
     pub fn may_speak_for(&self, controller: &Id, emitter: &Id, service: Option<&Id>) -> Result<(), Error> {
         let denied = |what: &str, id: &Id| {
             let why = format!("{} may not speak for {what} {id}", self.name);
-            Err(Error::PermissionDenied { reason: "NOT_YOUR_NAME", why })
+            Err(Error::PermissionDenied { reason: "not_your_service", why })
         };
         if self.controller.as_ref().is_some_and(|own| own != controller) {
             return denied("controller", controller);
@@ -143,7 +150,7 @@ mod tests {
         assert!(caller.may_speak_for(&kstar, &app, None).is_ok());
         for (c, e, s) in [(&other, &app, &solar), (&kstar, &other, &solar), (&kstar, &app, &other)] {
             let error = caller.may_speak_for(c, e, Some(s)).unwrap_err();
-            assert_eq!(error.reason(), "NOT_YOUR_NAME");
+            assert_eq!(error.reason(), "not_your_service");
         }
         assert!(Caller::local().may_speak_for(&other, &other, Some(&other)).is_ok());
     }

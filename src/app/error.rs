@@ -2,10 +2,11 @@
 //! command line, which knows nothing of any transport.
 //!
 //! Display is what may leave the house: short, without a personal value, without the source. The
-//! source is for the operator's log. Reasons are stable: clients may branch on them, and a reason
-//! that is no longer used is never given another meaning.
+//! source is for the operator's log. Reasons are stable words in snake_case (gRPC shows them in upper
+//! case): clients may branch on them, and one that is no longer used is never given another meaning.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{log, record, vault};
 
@@ -42,55 +43,64 @@ pub enum Code {
     ResourceExhausted,
     /// Try again: the same request may succeed.
     Unavailable,
+    /// What was waited for did not come in time.
+    DeadlineExceeded,
+    /// Stored bytes do not check.
+    DataLoss,
     /// Tell the operator.
     Internal,
 }
 
-#[derive(Debug, thiserror::Error)]
+/// What lies behind an error. Shared, because one cause can fail every event of a batch.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("{}", Violations(.0))]
     Invalid(Vec<FieldViolation>),
     /// The event id was recorded before, with other content.
-    #[error("event {event_id} is recorded already with other content")]
-    Conflict { event_id: String },
-    #[error("{what} not found")]
-    NotFound { what: &'static str },
-    /// An identifier means several people; their handles, for a caller that may see them.
-    #[error("the identifier means {} people: name the instant, or one of them by subject id", .candidates.len())]
-    Ambiguous { candidates: Vec<String> },
+    #[error("the event id is recorded already, at position {position}, with other content")]
+    Conflict { position: u64 },
+    /// Nobody has the identifier, or the person was erased; which of both is not told.
+    #[error("nobody is known under this name")]
+    SubjectNotFound,
+    #[error("there is no such event")]
+    EventNotFound,
+    /// An identifier has meant several people; their handles, for a caller that may see them.
+    #[error("the identifier has meant {} people: name one of the candidates", .candidates.len())]
+    SubjectAmbiguous { candidates: Vec<String> },
+    #[error("the page token is not one of ours, or belongs to another question")]
+    PageToken,
+    #[error("the event's {what} would be larger than {limit} bytes")]
+    TooLarge { what: &'static str, limit: usize },
+    /// Something else has to be so first: `unknown_controller`, `unknown_service`, `reason_required`.
+    #[error("{why}")]
+    Precondition { reason: &'static str, why: String },
+    /// `not_your_service`, `reserved_type`, `role_forbidden`.
     #[error("{why}")]
     PermissionDenied { reason: &'static str, why: String },
-    #[error("{why}")]
-    Unauthenticated { reason: &'static str, why: &'static str },
-    /// A bound was reached that other work will free.
-    #[error("{what} is full: try again later")]
-    ResourceExhausted { what: &'static str, retry_after_ms: u64 },
-    /// Nothing was decided.
-    #[error("{what} is unavailable: try again")]
-    Unavailable {
-        what: &'static str,
-        retry_after_ms: u64,
-        #[source]
-        source: Option<anyhow::Error>,
-    },
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// A bound was reached that other work will free, such as `disk_reserve`.
+    #[error("{what}: try again later")]
+    ResourceExhausted { reason: &'static str, what: &'static str, retry_after_ms: u64 },
+    /// Nothing was decided: `overloaded`, `log_unavailable`, `vault_unavailable`, ...
+    #[error("{what}: try again")]
+    Unavailable { reason: &'static str, what: &'static str, retry_after_ms: u64, #[source] source: Option<Cause> },
+    /// The views have not reached the position that the answer was to include.
+    #[error("the views stand at position {at}: try again")]
+    ViewsBehind { at: u64 },
     /// The event may or may not be recorded.
     #[error("the outcome is unknown: send the same event again, it is recorded once")]
-    OutcomeUnknown {
-        #[source]
-        source: Option<anyhow::Error>,
-    },
-    /// A stored byte does not check, or the disk refuses: an operator has to look.
-    #[error("custody is read-only until its operator has looked: see the log of the server")]
-    ReadOnly {
-        #[source]
-        source: Option<anyhow::Error>,
-    },
-    #[error("internal error {reason}: the operator finds its cause in the log of the server")]
-    Internal {
-        reason: &'static str,
-        #[source]
-        source: anyhow::Error,
-    },
+    OutcomeUnknown { #[source] source: Option<Cause> },
+    /// An operator has to look before anything is written again.
+    #[error("the log is read-only until its operator has looked")]
+    ReadOnly { #[source] source: Option<Cause> },
+    #[error("what is stored at position {position} does not check")]
+    Corrupt { position: u64, #[source] source: Option<Cause> },
+    /// The fault is a word for the operator.
+    #[error("internal error ({fault}): the operator finds its cause under this request's id")]
+    Internal { fault: &'static str, #[source] source: Option<Cause> },
 }
 
 /// Waiting this long spreads retries without a visible pause.
@@ -101,37 +111,59 @@ impl Error {
         Error::Invalid(vec![FieldViolation::new(field, description)])
     }
 
-    pub fn internal(reason: &'static str, source: impl Into<anyhow::Error>) -> Self {
-        Error::Internal { reason, source: source.into() }
+    /// A fault of ours that no other error caused.
+    pub fn internal(fault: &'static str) -> Self {
+        Error::Internal { fault, source: None }
+    }
+
+    /// A fault of ours, with what lies behind it.
+    pub fn fault(fault: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Error::Internal { fault, source: Some(Arc::new(source)) }
+    }
+
+    /// The same failure for another event of the batch.
+    pub fn repeated(&self) -> Self {
+        self.clone()
     }
 
     pub fn code(&self) -> Code {
         match self {
-            Error::Invalid(_) => Code::InvalidArgument,
+            Error::Invalid(_) | Error::PageToken | Error::TooLarge { .. } => Code::InvalidArgument,
             Error::Conflict { .. } => Code::AlreadyExists,
-            Error::NotFound { .. } => Code::NotFound,
-            Error::Ambiguous { .. } | Error::ReadOnly { .. } => Code::FailedPrecondition,
+            Error::SubjectNotFound | Error::EventNotFound => Code::NotFound,
+            Error::SubjectAmbiguous { .. } | Error::Precondition { .. } | Error::ReadOnly { .. } => {
+                Code::FailedPrecondition
+            }
             Error::PermissionDenied { .. } => Code::PermissionDenied,
-            Error::Unauthenticated { .. } => Code::Unauthenticated,
+            Error::Unauthenticated(_) => Code::Unauthenticated,
             Error::ResourceExhausted { .. } => Code::ResourceExhausted,
             Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => Code::Unavailable,
+            Error::ViewsBehind { .. } => Code::DeadlineExceeded,
+            Error::Corrupt { .. } => Code::DataLoss,
             Error::Internal { .. } => Code::Internal,
         }
     }
 
-    /// The stable word that clients and metrics use.
+    /// The stable word that clients and metrics use: a name of the API's `ErrorReason`.
     pub fn reason(&self) -> &'static str {
         match self {
-            Error::Invalid(_) => "INVALID_FIELDS",
-            Error::Conflict { .. } => "EVENT_CONFLICT",
-            Error::NotFound { .. } => "NOT_FOUND",
-            Error::Ambiguous { .. } => "SUBJECT_AMBIGUOUS",
-            Error::PermissionDenied { reason, .. } | Error::Unauthenticated { reason, .. } => reason,
-            Error::ResourceExhausted { .. } => "LIMIT_REACHED",
-            Error::Unavailable { .. } => "TRY_AGAIN",
-            Error::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
-            Error::ReadOnly { .. } => "READ_ONLY",
-            Error::Internal { reason, .. } => reason,
+            Error::Invalid(_) => "invalid_request",
+            Error::Conflict { .. } => "event_id_conflict",
+            Error::SubjectNotFound => "subject_not_found",
+            Error::EventNotFound => "event_not_found",
+            Error::SubjectAmbiguous { .. } => "subject_ambiguous",
+            Error::PageToken => "page_token_invalid",
+            Error::TooLarge { .. } => "record_too_large",
+            Error::Precondition { reason, .. }
+            | Error::PermissionDenied { reason, .. }
+            | Error::ResourceExhausted { reason, .. }
+            | Error::Unavailable { reason, .. } => reason,
+            Error::Unauthenticated(_) => "token_unknown",
+            Error::ViewsBehind { .. } => "views_behind",
+            Error::OutcomeUnknown { .. } => "outcome_unknown",
+            Error::ReadOnly { .. } => "log_read_only",
+            Error::Corrupt { .. } => "log_corrupt",
+            Error::Internal { .. } => "internal",
         }
     }
 
@@ -141,7 +173,7 @@ impl Error {
             Error::ResourceExhausted { retry_after_ms, .. } | Error::Unavailable { retry_after_ms, .. } => {
                 Some(*retry_after_ms)
             }
-            Error::OutcomeUnknown { .. } => Some(RETRY_MS),
+            Error::OutcomeUnknown { .. } | Error::ViewsBehind { .. } => Some(RETRY_MS),
             _ => None,
         }
     }
@@ -179,15 +211,17 @@ impl fmt::Display for Violations<'_> {
 impl From<log::Error> for Error {
     fn from(error: log::Error) -> Self {
         match error {
-            log::Error::Unavailable { .. } => {
-                Error::Unavailable { what: "the log", retry_after_ms: RETRY_MS, source: Some(error.into()) }
-            }
-            log::Error::Unknown { .. } => Error::OutcomeUnknown { source: Some(error.into()) },
-            log::Error::Corrupt { .. } | log::Error::ReadOnly(_) => {
-                Error::ReadOnly { source: Some(error.into()) }
-            }
+            log::Error::Unavailable { .. } => Error::Unavailable {
+                reason: "log_unavailable",
+                what: "the log cannot take it now",
+                retry_after_ms: RETRY_MS,
+                source: Some(Arc::new(error)),
+            },
+            log::Error::Unknown { .. } => Error::OutcomeUnknown { source: Some(Arc::new(error)) },
+            log::Error::Corrupt { position, .. } => Error::Corrupt { position, source: Some(Arc::new(error)) },
+            log::Error::ReadOnly(_) => Error::ReadOnly { source: Some(Arc::new(error)) },
             // What callers may get wrong was checked before, so a refusal here is our fault.
-            log::Error::Refused(_) => Error::internal("LOG_REFUSED", error),
+            log::Error::Refused(_) => Error::fault("log_refused", error),
         }
     }
 }
@@ -195,12 +229,15 @@ impl From<log::Error> for Error {
 impl From<vault::Error> for Error {
     fn from(error: vault::Error) -> Self {
         match error {
-            vault::Error::Unavailable { .. } => {
-                Error::Unavailable { what: "the vault", retry_after_ms: RETRY_MS, source: Some(error.into()) }
-            }
-            vault::Error::NotFound => Error::NotFound { what: "person" },
-            vault::Error::Keyring(_) => Error::internal("KEYRING", error),
-            vault::Error::Corrupt { .. } => Error::internal("VAULT_CORRUPT", error),
+            vault::Error::Unavailable { .. } => Error::Unavailable {
+                reason: "vault_unavailable",
+                what: "the vault does not answer",
+                retry_after_ms: RETRY_MS,
+                source: Some(Arc::new(error)),
+            },
+            vault::Error::NotFound => Error::SubjectNotFound,
+            vault::Error::Keyring(_) => Error::fault("keyring", error),
+            vault::Error::Corrupt { .. } => Error::fault("vault_corrupt", error),
         }
     }
 }
@@ -208,15 +245,11 @@ impl From<vault::Error> for Error {
 impl From<record::Error> for Error {
     fn from(error: record::Error) -> Self {
         match error {
-            record::Error::TooLarge { what, limit } => {
-                Error::invalid("event", format_args!("its {what} would be larger than {limit} bytes"))
-            }
-            record::Error::Random => Error::internal("RANDOM", error),
-            record::Error::NoIndexKey(_) => Error::internal("KEYRING", error),
-            record::Error::UnknownVersion(_) | record::Error::UnknownType(_) => {
-                Error::internal("RECORD_NEWER", error)
-            }
-            _ => Error::internal("RECORD_UNREADABLE", error),
+            record::Error::TooLarge { what, limit } => Error::TooLarge { what, limit },
+            record::Error::Random => Error::fault("random", error),
+            record::Error::NoIndexKey(_) => Error::fault("keyring", error),
+            record::Error::UnknownVersion(_) | record::Error::UnknownType(_) => Error::fault("record_newer", error),
+            _ => Error::fault("record_unreadable", error),
         }
     }
 }
@@ -226,10 +259,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_shows_its_reason_and_hides_its_source() {
+    fn a_fault_shows_its_word_and_hides_its_source() {
         let error = Error::from(record::Error::Unopened { what: "sealed part" });
-        assert_eq!((error.code(), error.reason()), (Code::Internal, "RECORD_UNREADABLE"));
-        assert!(!error.to_string().contains("sealed part"));
+        assert_eq!((error.code(), error.reason()), (Code::Internal, "internal"));
+        assert!(error.to_string().contains("record_unreadable") && !error.to_string().contains("sealed part"));
         assert!(error.chain().is_some_and(|chain| chain.contains("sealed part does not open")));
     }
 
@@ -237,10 +270,16 @@ mod tests {
     fn a_lost_answer_says_that_a_retry_is_safe() {
         let io = std::io::Error::other("connection reset");
         let error = Error::from(log::Error::Unknown { reason: "the writer stopped", source: Some(io) });
-        assert_eq!((error.code(), error.reason()), (Code::Unavailable, "OUTCOME_UNKNOWN"));
+        assert_eq!((error.code(), error.reason()), (Code::Unavailable, "outcome_unknown"));
         assert!(error.retry_after_ms().is_some());
         assert!(error.chain().is_some_and(|chain| chain.ends_with("the writer stopped: connection reset")));
         assert!(Error::from(log::Error::ReadOnly("flip".to_owned())).retry_after_ms().is_none());
+    }
+
+    #[test]
+    fn one_cause_can_fail_every_event_of_a_batch() {
+        let error = Error::from(log::Error::ReadOnly("flip".to_owned()));
+        assert_eq!(error.repeated().chain(), error.chain());
     }
 
     #[test]
