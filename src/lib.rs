@@ -2,11 +2,14 @@
 
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod limits;
 pub mod log;
+pub mod pb;
 pub mod record;
+pub mod server;
 pub mod telemetry;
 pub mod vault;
