@@ -1,6 +1,6 @@
 //! Which role may call what: one table, which a test compares with every RPC of the API.
 
-use crate::app::Role::{Auditor, Emitter, Officer, Operator};
+use crate::app::Role::{Auditor, Emitter, Officer, Operator, Regulator, SubjectApp};
 use crate::app::{Caller, Error, Role};
 
 /// An RPC with the roles that may call it.
@@ -17,7 +17,18 @@ const fn rpc_of(path: &'static str, roles: &'static [Role]) -> Rpc {
 /// Sorted by path.
 #[rustfmt::skip]
 const TABLE: &[Rpc] = &[
+    rpc_of("/custody.v1.AdminService/CheckStorage", &[Operator]),
+    rpc_of("/custody.v1.AdminService/GetEmitterGaps", &[Officer, Auditor, Operator]),
+    rpc_of("/custody.v1.AdminService/GetStatus", &[Officer, Auditor, Operator]),
+    rpc_of("/custody.v1.AdminService/RebuildViews", &[Operator]),
+    rpc_of("/custody.v1.EventService/GetEvent", &[Officer, Auditor, Regulator]),
+    rpc_of("/custody.v1.EventService/ListEvents", &[Officer, Auditor, Regulator]),
+    rpc_of("/custody.v1.IngestService/BatchRecordEvents", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/RecordEvent", &[Emitter, Officer]),
+    rpc_of("/custody.v1.IngestService/StreamEvents", &[Emitter, Officer]),
+    rpc_of("/custody.v1.SubjectService/FindSubject", &[Officer]),
+    rpc_of("/custody.v1.SubjectService/GetSubjectReport", &[SubjectApp, Officer, Auditor]),
+    rpc_of("/custody.v1.SubjectService/ListSubjectEvents", &[SubjectApp, Officer, Auditor]),
 ];
 
 /// The table's entry of a path.
@@ -34,5 +45,47 @@ impl Rpc {
         let names: Vec<&str> = self.roles.iter().map(|role| role.as_str()).collect();
         let why = format!("{} has none of the roles {} that this call needs", caller.name, names.join(", "));
         Err(Error::PermissionDenied { reason: "role_forbidden", why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    /// Standard services that tell nothing about people and carry no gate.
+    const EXCEPT: [&str; 3] =
+        ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+
+    #[test]
+    fn every_rpc_has_its_roles_and_no_other_stands_here() {
+        let set = prost_types::FileDescriptorSet::decode(crate::pb::FILE_DESCRIPTOR_SET).unwrap();
+        let mut paths = Vec::new();
+        for file in &set.file {
+            for service in &file.service {
+                for method in &service.method {
+                    paths.push(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                }
+            }
+        }
+        paths.retain(|path| !EXCEPT.iter().any(|except| path.starts_with(except)));
+        paths.sort();
+        let table: Vec<&str> = TABLE.iter().map(|rpc| rpc.path).collect();
+        assert_eq!(table, paths, "the table, sorted, and the API name the same RPCs");
+        assert!(TABLE.iter().all(|rpc| !rpc.roles.is_empty()));
+    }
+
+    #[test]
+    fn the_least_that_each_role_needs() {
+        let may = |role: Role| -> Vec<&str> {
+            let caller = Caller { roles: vec![role], ..Caller::local() };
+            TABLE.iter().filter(|rpc| rpc.admit(&caller).is_ok()).map(|rpc| rpc.path).collect()
+        };
+        assert!(may(Emitter).iter().all(|path| path.contains("IngestService")));
+        assert!(may(Operator).iter().all(|path| path.contains("AdminService")), "an operator reads nothing about people");
+        assert!(!may(Auditor).iter().any(|path| path.contains("Ingest") || path.contains("FindSubject")));
+        let caller = Caller { roles: vec![Role::Recipient], ..Caller::local() };
+        let refused = rpc("/custody.v1.IngestService/RecordEvent").unwrap().admit(&caller).unwrap_err();
+        assert_eq!(refused.reason(), "role_forbidden");
     }
 }

@@ -98,6 +98,15 @@ impl Caller {
         self.roles.contains(&role)
     }
 
+    /// Whether sealed fields may be opened for it, once the read is recorded.
+    pub fn may_open(&self) -> Result<(), Error> {
+        if self.has(Role::Officer) || self.has(Role::SubjectApp) {
+            return Ok(());
+        }
+        let why = format!("{} may not open sealed fields", self.name);
+        Err(Error::PermissionDenied { reason: "role_forbidden", why })
+    }
+
     pub fn home_realm(&self) -> Option<&Id> {
         self.realms.first()
     }

@@ -282,6 +282,27 @@ mod tests {
         assert_eq!(error.repeated().chain(), error.chain());
     }
 
+    /// Clients match on the API's list, so a reason that is not in it would be one they cannot know.
+    #[test]
+    fn every_reason_of_the_sources_is_one_of_the_api() {
+        let sources = [
+            include_str!("error.rs"),
+            include_str!("access.rs"),
+            include_str!("../api/access.rs"),
+            include_str!("../api/auth.rs"),
+        ];
+        let stated = sources.iter().flat_map(|text| text.split("reason: \"").skip(1));
+        let stated = stated.filter_map(|rest| rest.split('"').next());
+        let returned = sources[0].split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+        let mut count = 0;
+        for reason in stated.chain(returned).filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) {
+            let name = format!("ERROR_REASON_{}", reason.to_ascii_uppercase());
+            assert!(crate::pb::ErrorReason::from_str_name(&name).is_some(), "{name} is not in error_reason.proto");
+            count += 1;
+        }
+        assert!(count > 15, "the sources were searched");
+    }
+
     #[test]
     fn many_violations_make_one_line() {
         let list = (0..5).map(|i| FieldViolation::new(format!("f{i}"), "is empty")).collect();

@@ -1,0 +1,207 @@
+//! The command line: one file per command. Those that ask a running service are gRPC clients like
+//! everybody else's; those that touch files take the data directory's lock.
+
+pub mod bench;
+pub mod client;
+pub mod config;
+pub mod demo;
+pub mod events;
+pub mod exit;
+pub mod fsck;
+pub mod json;
+pub mod keyring;
+pub mod output;
+pub mod record;
+pub mod register;
+pub mod report;
+pub mod serve;
+pub mod status;
+pub mod subject;
+pub mod token;
+pub mod views;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use exit::{Exit, Failure, Outcome};
+use output::Output;
+
+/// Keeps the chain of custody of personal data.
+#[derive(Debug, Parser)]
+#[command(name = "custody", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// Print JSON, one value a line, instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::Serve),
+    /// Play a month of a solar company's app against a service of its own and show what follows
+    Demo(demo::Demo),
+    /// Record events from a file or standard input, one JSON object a line
+    Record(record::Record),
+    /// Register an activity
+    #[command(subcommand)]
+    Activity(register::Activity),
+    /// Register a service
+    #[command(subcommand)]
+    Service(register::Service),
+    /// Register a controller
+    #[command(subcommand)]
+    Controller(register::Controller),
+    /// Register a recipient
+    #[command(subcommand)]
+    Recipient(register::Recipient),
+    /// Publish a policy
+    #[command(subcommand)]
+    Policy(register::Policy),
+    /// Register many things from one file
+    #[command(subcommand)]
+    Register(register::Register),
+    /// Ask about one person
+    #[command(subcommand)]
+    Subject(subject::Subject),
+    /// Look at recorded events
+    #[command(subcommand)]
+    Events(events::Events),
+    /// Show how the service is doing
+    Status(status::Status),
+    /// Look after the views
+    #[command(subcommand)]
+    Views(views::Views),
+    /// Re-read and re-hash everything that is stored
+    Fsck(fsck::Fsck),
+    /// Look after the keys, while the service is stopped
+    Keyring(keyring::Keyring),
+    /// Make and revoke tokens
+    Token(token::Token),
+    /// Print the configuration with every key explained, or check one
+    Config(config::Config),
+    /// Measure a service
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Explain a command, or `exit-codes`
+    Help {
+        /// The command, or exit-codes
+        topic: Vec<String>,
+    },
+}
+
+/// Parses and runs one command line.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => exit::end(run(cli)),
+        Err(error) => usage(&error),
+    }
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // Whoever closed the terminal does not miss the text.
+    let _printed = error.print();
+    let exit = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok,
+        _ => Exit::Usage,
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli) -> Outcome {
+    let output = Output::new(cli.json);
+    match cli.command {
+        Command::Token(token) => token::run(token, output),
+        Command::Config(config) => config::run(config, output),
+        Command::Keyring(keyring) => keyring::run(keyring, output),
+        Command::Help { topic } => help(&topic, output),
+        Command::Fsck(fsck) => fsck::run(fsck, output),
+        Command::Serve(serve) => serve::run(serve, output),
+        Command::Demo(demo) => block_on(demo::run(demo, output)),
+        Command::Record(record) => block_on(record::run(record, output)),
+        Command::Activity(command) => block_on(register::activity(command, output)),
+        Command::Service(command) => block_on(register::service(command, output)),
+        Command::Controller(command) => block_on(register::controller(command, output)),
+        Command::Recipient(command) => block_on(register::recipient(command, output)),
+        Command::Policy(command) => block_on(register::policy(command, output)),
+        Command::Register(command) => block_on(register::apply(command, output)),
+        Command::Subject(command) => block_on(subject::run(command, output)),
+        Command::Events(command) => block_on(events::run(command, output)),
+        Command::Status(command) => block_on(status::run(command, output)),
+        Command::Views(command) => block_on(views::run(command, output)),
+        Command::Bench(command) => block_on(bench::run(command, output)),
+    }
+}
+
+/// Runs a command that talks to a service, on all cores.
+fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command)
+}
+
+fn help(topic: &[String], output: Output) -> Outcome {
+    if topic == ["exit-codes"] {
+        return Ok(output.line(exit::HELP.trim_end())?);
+    }
+    let mut command = Cli::command();
+    command.build();
+    for word in topic {
+        let Some(found) = command.find_subcommand(word) else {
+            return Err(Failure::usage(format_args!("there is no command {}", topic.join(" "))));
+        };
+        command = found.clone();
+    }
+    Ok(output.line(&command.render_long_help().to_string())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_commands_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_documents_name_can_be_said() {
+        for line in [
+            "custody serve",
+            "custody serve --config c.toml --listen 127.0.0.1:0 --metrics off --set log.filter=debug",
+            "custody record - --derive-ids --emitter app --controller kstar",
+            "custody activity new --activity a --service s --purpose improvement:consent --controller c",
+            "custody register apply registers.toml",
+            "custody subject report --subject AAAAAAAAAAAAAAAAAAAAAA --json",
+            "custody subject find --identifier-file who.txt",
+            "custody subject events",
+            "custody events list --type DataCollected --limit 5",
+            "custody events gaps",
+            "custody status --server http://127.0.0.1:1 --token-file t",
+            "custody views rebuild",
+            "custody fsck --offline --data-dir d --keyring k",
+            "custody keyring show",
+            "custody token new --name a --role emitter",
+            "custody config",
+            "custody bench ingest --events 10 --batch 5 --connections 2 --in-flight 3 --subjects 9 --new-share 0.01 --seed 7 --server http://x",
+            "custody demo --seed 1",
+            "custody help exit-codes",
+        ] {
+            parse(line).map_err(|e| e.to_string()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_identifier_cannot_be_an_argument() {
+        assert!(parse("custody subject report 13800138000").is_err());
+        assert!(parse("custody subject find --identifier 13800138000").is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! `custody status`: how the service is doing, and what an operator has to look at.
+
+use clap::Args;
+
+use crate::cli::client::Remote;
+use crate::cli::exit::{Failure, Outcome};
+use crate::cli::json;
+use crate::cli::output::Output;
+use crate::cli::report::time;
+use crate::pb;
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub async fn run(command: Status, output: Output) -> Outcome {
+    let mut admin = command.remote.connect().await?.admin();
+    let status = admin.get_status(pb::GetStatusRequest {}).await?.into_inner();
+    if output.json {
+        output.line(&json::text("GetStatusResponse", &status)?)?;
+    } else {
+        print(&status, output)?;
+    }
+    if status.alarms.is_empty() { Ok(()) } else { Err(Failure::found()) }
+}
+
+fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> {
+    let log = status.log.clone().unwrap_or_default();
+    let views = status.views.clone().unwrap_or_default();
+    let vault = status.vault.clone().unwrap_or_default();
+    let behind = log.head.saturating_sub(views.position);
+    output.facts(&[
+        ("version", status.version.clone()),
+        ("origin", status.origin.clone()),
+        ("region", status.region.clone()),
+        ("started", time(status.started_at.as_ref())),
+        ("log head", log.head.to_string()),
+        ("log on disk", bytes(log.bytes_on_disk)),
+        ("disk free", bytes(log.disk_free_bytes)),
+        ("log read-only", log.read_only),
+        ("views at", format!("{} ({behind} behind, generation {})", views.position, views.generation)),
+        ("views stopped", views.stopped),
+        ("people", format!("{} ({} pending)", vault.people, vault.pending)),
+    ])?;
+    for alarm in &status.alarms {
+        output.heading(&format!("{}: {}", alarm.code, alarm.message))?;
+        output.line(&format!("way out: {}", alarm.way_out))?;
+    }
+    Ok(())
+}
+
+/// Bytes as a person reads them.
+pub fn bytes(count: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_read_in_the_unit_that_fits() {
+        assert_eq!(super::bytes(1_023), "1023 B");
+        assert_eq!(super::bytes(1_536), "1.5 KiB");
+        assert_eq!(super::bytes(3 << 30), "3.0 GiB");
+    }
+}
