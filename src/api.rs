@@ -4,5 +4,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod convert;
 pub mod guard;
+pub mod pipeline;
 pub mod status;

@@ -4,17 +4,13 @@
 pub mod bench;
 pub mod client;
 pub mod config;
-pub mod demo;
 pub mod events;
 pub mod exit;
-pub mod fsck;
 pub mod json;
-pub mod keyring;
 pub mod output;
 pub mod record;
 pub mod register;
 pub mod report;
-pub mod serve;
 pub mod status;
 pub mod subject;
 pub mod token;
@@ -42,10 +38,6 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service
-    Serve(serve::Serve),
-    /// Play a month of a solar company's app against a service of its own and show what follows
-    Demo(demo::Demo),
     /// Record events from a file or standard input, one JSON object a line
     Record(record::Record),
     /// Register an activity
@@ -77,10 +69,6 @@ enum Command {
     /// Look after the views
     #[command(subcommand)]
     Views(views::Views),
-    /// Re-read and re-hash everything that is stored
-    Fsck(fsck::Fsck),
-    /// Look after the keys, while the service is stopped
-    Keyring(keyring::Keyring),
     /// Make and revoke tokens
     Token(token::Token),
     /// Print the configuration with every key explained, or check one
@@ -118,11 +106,7 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Token(token) => token::run(token, output),
         Command::Config(config) => config::run(config, output),
-        Command::Keyring(keyring) => keyring::run(keyring, output),
         Command::Help { topic } => help(&topic, output),
-        Command::Fsck(fsck) => fsck::run(fsck, output),
-        Command::Serve(serve) => serve::run(serve, output),
-        Command::Demo(demo) => block_on(demo::run(demo, output)),
         Command::Record(record) => block_on(record::run(record, output)),
         Command::Activity(command) => block_on(register::activity(command, output)),
         Command::Service(command) => block_on(register::service(command, output)),

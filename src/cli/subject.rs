@@ -38,8 +38,8 @@ struct Who {
 
 #[derive(Debug, Args)]
 struct IdentifierFile {
-    /// File that holds the identifier as KIND[@REALM]:VALUE, such as phone:+8613800138000 or
-    /// account@solar:42; standard input without this
+    /// File that holds the identifier as KIND[@REALM]:VALUE, such as account@solar:42;
+    /// standard input without this
     #[arg(long, value_name = "FILE")]
     identifier_file: Option<PathBuf>,
 }
@@ -146,7 +146,7 @@ impl IdentifierFile {
 
 /// `KIND[@REALM]:VALUE`. The message never repeats the text: it may be a telephone number.
 fn identifier(text: &str) -> Result<pb::Identifier, Failure> {
-    let form = || Failure::usage("the identifier is not of the form KIND[@REALM]:VALUE, such as phone:+8613800138000");
+    let form = || Failure::usage("the identifier is not of the form KIND[@REALM]:VALUE, such as account@solar:42");
     let (head, value) = text.split_once(':').ok_or_else(form)?;
     let (kind, realm) = head.split_once('@').unwrap_or((head, ""));
     let kind: Kind = kind.parse().map_err(|_| {
@@ -174,6 +174,7 @@ async fn show(command: Report, output: Output) -> Outcome {
         at_least: command.at_least,
         opening: command.open.opening(),
         evidence_limit: command.evidence,
+        ..Default::default()
     };
     let answer = command.remote.connect().await?.subjects().get_subject_report(request).await?.into_inner();
     let report = answer.report.unwrap_or_default();
@@ -260,8 +261,7 @@ mod tests {
     fn a_refusal_does_not_repeat_what_was_typed() {
         for wrong in ["13800138000", "handy:13800138000", "phone:", ""] {
             let failure = identifier(wrong).unwrap_err();
-            assert!(failure.exit == Exit::Usage && !failure.message.contains("138001380001"), "{}", failure.message);
-            assert!(wrong.is_empty() || !failure.message.contains(wrong));
+            assert!(failure.exit == Exit::Usage && !failure.message.contains("138"), "{}", failure.message);
         }
     }
 }

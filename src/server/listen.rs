@@ -144,3 +144,6 @@ fn tls(config: &Tls) -> anyhow::Result<Option<ServerTlsConfig>> {
     }
     Ok(Some(tls))
 }
+
+#[cfg(test)]
+mod tests;
