@@ -4,8 +4,6 @@
 //! *records*: one header line that is never changed, and *pieces* (index blocks and sealed parts)
 //! that can be purged one by one without touching the header.
 
-pub mod contract;
-pub mod faulty;
 pub mod segments;
 
 use async_trait::async_trait;
