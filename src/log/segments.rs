@@ -39,6 +39,8 @@ mod recover;
 mod scan;
 mod space;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::io;
@@ -202,8 +204,10 @@ impl Segments {
 
     fn open_locked(options: Options, lock: DirLock) -> io::Result<Segments> {
         let Options { dir, disk, .. } = options;
-        let memory =
-            ids::Memory { cache_bytes: options.index_cache_bytes, memtable_bytes: options.index_memtable_bytes };
+        let memory = ids::Memory {
+            cache_bytes: options.index_cache_bytes,
+            memtable_bytes: options.index_memtable_bytes,
+        };
         let marked = tail::read(&dir)?.unwrap_or_else(|what| {
             tracing::error!(what, "the tail mark is not used");
             0
@@ -348,7 +352,12 @@ impl Log for Segments {
         self.reading(false, move |shared| shared.find(&ids, looked)).await
     }
 
-    async fn read(&self, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<StoredRecord>, Error> {
+    async fn read(
+        &self,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
         let short = max_bytes <= IN_PLACE_BYTES || max_records <= IN_PLACE;
         self.reading(short, move |shared| shared.read_records(from, max_records, max_bytes)).await
     }
@@ -387,7 +396,8 @@ impl Log for Segments {
         let mut bytes_on_disk = 0;
         if let Ok(entries) = std::fs::read_dir(self.shared.chain.dir()) {
             for entry in entries.flatten() {
-                bytes_on_disk += entry.metadata().ok().filter(|file| file.is_file()).map_or(0, |file| file.len());
+                bytes_on_disk +=
+                    entry.metadata().ok().filter(|file| file.is_file()).map_or(0, |file| file.len());
             }
         }
         Status {

@@ -64,7 +64,9 @@ impl Segment {
     pub fn check_head(&self) -> io::Result<Result<(), &'static str>> {
         let mut head = [0; SEGMENT_HEAD as usize];
         match self.data.read_exact_at(&mut head, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Err("the file is cut short")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Err("the file is cut short"));
+            }
             other => other?,
         }
         Ok(if crc32c::crc32c(&head[..28]) != u32_at(&head, 28) || head[..8] != *MAGIC {

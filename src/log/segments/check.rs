@@ -54,7 +54,9 @@ pub fn check(shared: &Shared, progress: &mut dyn FnMut(u64)) -> io::Result<Check
                 // A purge at work may look like damage; reading again waits for its end.
                 Err(damage) => match shared.read_one(found.position) {
                     Ok(_) => checked.records += 1,
-                    Err(_) => checked.damage.push(missing(found.position, segment.place(start), damage.what())),
+                    Err(_) => {
+                        checked.damage.push(missing(found.position, segment.place(start), damage.what()))
+                    }
                 },
             }
             at = start + u64::from(found.total);

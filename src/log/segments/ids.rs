@@ -166,7 +166,11 @@ impl Ids {
     }
 
     /// Second half of both: asks the store, which may read from disk.
-    pub fn ask<'a>(&self, looked: &mut LookedUp, id: impl Fn(usize) -> (&'a Id, &'a EventId)) -> io::Result<()> {
+    pub fn ask<'a>(
+        &self,
+        looked: &mut LookedUp,
+        id: impl Fn(usize) -> (&'a Id, &'a EventId),
+    ) -> io::Result<()> {
         let below = self.applied();
         for index in std::mem::take(&mut looked.ask) {
             let (emitter, event_id) = id(index);

@@ -22,7 +22,12 @@ fn unreadable(source: io::Error) -> Error {
 
 impl Shared {
     /// Records from `from` on, as `Log::read` promises.
-    pub fn read_records(&self, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<StoredRecord>, Error> {
+    pub fn read_records(
+        &self,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
         let head = self.head();
         let (mut records, mut bytes) = (Vec::new(), 0);
         let mut next = from;
@@ -136,7 +141,8 @@ impl Shared {
         }
         let failed = |reason, source| Error::Unknown { reason, source: Some(source) };
         // Recovery takes zeros in the last group for a torn write, unless the mark is beyond it.
-        self.mark_tail(last.position + 1).map_err(|source| failed("the tail mark could not be written", source))?;
+        self.mark_tail(last.position + 1)
+            .map_err(|source| failed("the tail mark could not be written", source))?;
         let _alone = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut touched: Vec<Arc<Segment>> = Vec::new();
         for of_record in pieces.chunk_by(|a, b| a.position == b.position) {
@@ -157,7 +163,9 @@ impl Shared {
             }
         }
         for segment in touched {
-            self.disk.sync(&segment.data).map_err(|source| failed("the purge could not be synced", source))?;
+            self.disk
+                .sync(&segment.data)
+                .map_err(|source| failed("the purge could not be synced", source))?;
         }
         Ok(())
     }

@@ -69,7 +69,8 @@ struct Ends {
 pub fn recover(chain: &Chain, ids: &Ids, disk: &dyn Disk, marked: u64) -> io::Result<Recovered> {
     let applied = ids.applied();
     let known = marked.max(applied);
-    let mut recovery = Recovery { chain, ids, disk, known, head: applied, damage: None, held: Vec::new(), held_group: 0 };
+    let mut recovery =
+        Recovery { chain, ids, disk, known, head: applied, damage: None, held: Vec::new(), held_group: 0 };
     let firsts = chain.firsts();
     if firsts.is_empty() {
         return recovery.without_segments();

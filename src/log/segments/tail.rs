@@ -34,6 +34,7 @@ pub fn read(dir: &Path) -> io::Result<Result<u64, &'static str>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(0)),
         other => other?,
     };
-    let whole = bytes.len() == 20 && bytes[..8] == *MAGIC && crc32c::crc32c(&bytes[..16]) == u32_at(&bytes, 16);
+    let whole =
+        bytes.len() == 20 && bytes[..8] == *MAGIC && crc32c::crc32c(&bytes[..16]) == u32_at(&bytes, 16);
     Ok(if whole { Ok(u64_at(&bytes, 8)) } else { Err("the tail mark does not check") })
 }

@@ -203,7 +203,9 @@ impl Writer {
             let zeros = vec![0; self.group.bytes.len()];
             let undone = disk.write(&self.file, &zeros, self.place.end).and_then(|()| disk.sync(&self.file));
             return Err(match undone {
-                Ok(()) => Error::Unavailable { reason: "the log could not be written", source: Some(written) },
+                Ok(()) => {
+                    Error::Unavailable { reason: "the log could not be written", source: Some(written) }
+                }
                 Err(_) => self.unknown("the log could not be written, nor what was begun undone", written),
             });
         }

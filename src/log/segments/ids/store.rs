@@ -73,7 +73,8 @@ impl Store {
 
     fn open(dir: &Path, memory: Memory) -> io::Result<Store> {
         let builder = Database::builder(dir.join("ids")).cache_size(memory.cache_bytes).worker_threads(1);
-        let db = builder.max_journaling_size((4 * memory.memtable_bytes).max(64 << 20)).open().map_err(other)?;
+        let db =
+            builder.max_journaling_size((4 * memory.memtable_bytes).max(64 << 20)).open().map_err(other)?;
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(memory.memtable_bytes)
