@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dirlock;
 pub mod domain;
 pub mod limits;
 pub mod log;
