@@ -6,8 +6,10 @@ use std::process::Command;
 fn a_decoder_without_our_code_reads_every_golden_record() {
     let root = env!("CARGO_MANIFEST_DIR");
     let python = std::env::var("CUSTODY_TEST_PYTHON").unwrap_or_else(|_| "python3".to_string());
-    let mut files: Vec<_> =
-        std::fs::read_dir(format!("{root}/tests/golden/v1")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(format!("{root}/tests/golden/v1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     assert!(files.len() >= 4);
     let output = Command::new(&python)

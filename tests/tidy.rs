@@ -36,8 +36,11 @@ fn offenders(folder: &str, allowed: &[&str], words: &[&str]) -> Vec<String> {
         .filter(|(name, _)| !allowed.iter().any(|prefix| name.starts_with(prefix)))
         .flat_map(|(name, text)| {
             let code = code(&text);
-            let used: Vec<String> =
-                words.iter().filter(|word| code.contains(**word)).map(|word| format!("{name}: {word}")).collect();
+            let used: Vec<String> = words
+                .iter()
+                .filter(|word| code.contains(**word))
+                .map(|word| format!("{name}: {word}"))
+                .collect();
             used
         })
         .collect()
@@ -50,8 +53,22 @@ fn nobody(what: &str, offenders: Vec<String>) {
 #[test]
 fn pure_rules_and_the_record_do_no_io_and_know_no_adapter() {
     let words = [
-        "std::fs", "std::net", "std::thread", "tokio", "tonic", "fjall", "rusqlite", "crate::log", "crate::vault",
-        "crate::views", "crate::app", "crate::api", "crate::cli", "crate::server", "crate::config", "crate::clock",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "tokio",
+        "tonic",
+        "fjall",
+        "rusqlite",
+        "crate::log",
+        "crate::vault",
+        "crate::views",
+        "crate::app",
+        "crate::api",
+        "crate::cli",
+        "crate::server",
+        "crate::config",
+        "crate::clock",
         "async fn",
     ];
     nobody("domain is pure", offenders("src/domain", &[], &words));
@@ -66,7 +83,10 @@ fn libraries_stay_in_their_adapters() {
         offenders("src", &["src/api", "src/cli", "src/server", "src/pb.rs"], &["tonic::", "use tonic"]),
     );
     nobody("SQL lives in the vault's adapter", offenders("src", &["src/vault/sqlite"], &["rusqlite"]));
-    nobody("fjall keeps what is derived", offenders("src", &["src/log/segments", "src/views"], &["fjall::", "use fjall"]));
+    nobody(
+        "fjall keeps what is derived",
+        offenders("src", &["src/log/segments", "src/views"], &["fjall::", "use fjall"]),
+    );
 }
 
 #[test]
@@ -76,10 +96,16 @@ fn data_flows_one_way() {
         let words = ["crate::app", "crate::api", "crate::cli", "crate::server"];
         nobody("what is below does not know who stands above", offenders(folder, &[], &words));
     }
-    nobody("the log knows no people", offenders("src/log", &[], &["crate::vault", "crate::views", "crate::record"]));
+    nobody(
+        "the log knows no people",
+        offenders("src/log", &[], &["crate::vault", "crate::views", "crate::record"]),
+    );
     nobody("the vault builds no records", offenders("src/vault", &[], &["crate::log", "crate::views"]));
     nobody("views hold no keys of people", offenders("src/views", &[], &["crate::vault"]));
-    nobody("use cases know no transport", offenders("src/app", &[], &["crate::api", "crate::pb", "crate::cli"]));
+    nobody(
+        "use cases know no transport",
+        offenders("src/app", &[], &["crate::api", "crate::pb", "crate::cli"]),
+    );
 }
 
 #[test]
@@ -108,9 +134,11 @@ fn files_stay_short_and_well_named() {
     let vague: Vec<String> = sources("src")
         .into_iter()
         .map(|(name, _)| name)
-        .filter(|name| ["utils", "util", "common", "models", "types", "helpers"].iter().any(|word| {
-            name.split(['/', '.']).any(|part| part == *word)
-        }))
+        .filter(|name| {
+            ["utils", "util", "common", "models", "types", "helpers"]
+                .iter()
+                .any(|word| name.split(['/', '.']).any(|part| part == *word))
+        })
         .collect();
     nobody("a module is named for what it holds", vague);
     let unsaid: Vec<String> = sources("src")

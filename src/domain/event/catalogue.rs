@@ -98,14 +98,6 @@ pub trait Fields {
 macro_rules! list {
     ($then:ident) => {
         $then! {
-<<<<<<< HEAD
-            20 AccountRegistered account_registered Person opens,
-            21 AccountCancelled account_cancelled Person,
-            22 NoticeShown notice_shown Person opens,
-            23 ConsentGiven consent_given Person opens,
-            30 DataCollected data_collected Anybody opens,
-            31 DataUsed data_used Anybody,
-=======
             30 AccountRegistered account_registered Person opens,
             31 AccountCancelled account_cancelled Person,
             32 IdentifierLinked identifier_linked Person,
@@ -205,7 +197,6 @@ macro_rules! list {
             228 ContentDisclosed content_disclosed Anybody own,
             229 RecordsRead records_read Anybody own,
             230 EventsRetracted events_retracted Anybody,
->>>>>>> catalogue
         }
     };
 }

@@ -16,15 +16,6 @@ macro_rules! processing {
                     purposes: List<PurposeBasis, { limits::PURPOSES }>,
                     sensitive: Option<bool>,
                     source: Option<Source>,
-<<<<<<< HEAD
-                    required: Option<bool>,
-                    collection_country: Option<Country>,
-                    storage_country: Option<Country>,
-                    encrypted_at_rest: Option<bool>,
-                }
-                index { slot: Option<Id>, }
-                identity { locator, }
-=======
                     /// Whether the service cannot be had without these data.
                     required: Option<bool>,
                     /// Where the person was.
@@ -40,21 +31,10 @@ macro_rules! processing {
                     /// Where the record is found in the source system.
                     locator,
                 }
->>>>>>> catalogue
             }
             /// Personal data were used for a purpose. GDPR 5(1)(b); PIPL 6.
             DataUsed {
                 header {
-<<<<<<< HEAD
-                    record_kind: Option<Id>,
-                    category: Option<Id>,
-                    purpose: Option<Id>,
-                    basis: Option<LegalBasis>,
-                    operation: Option<Id>,
-                    pseudonymous: Option<bool>,
-                }
-                index { slot: Option<Id>, }
-=======
                     /// Selects the data of one service; all if not stated.
                     service: Option<Id>,
                     /// Selects one kind of record; all if not stated.
@@ -199,7 +179,6 @@ macro_rules! processing {
                     /// The order or payment number.
                     transaction_ref,
                 }
->>>>>>> catalogue
             }
         }
     };
