@@ -6,3 +6,4 @@ pub mod domain;
 pub mod limits;
 pub mod pb;
 pub mod record;
+pub mod vault;
