@@ -2,8 +2,10 @@
 
 pub mod api;
 pub mod clock;
+pub mod dirlock;
 pub mod domain;
 pub mod limits;
+pub mod log;
 pub mod pb;
 pub mod record;
 pub mod vault;
