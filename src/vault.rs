@@ -16,22 +16,12 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use crate::domain::id::{Mark, SubjectId};
+pub use crate::domain::identity::resolve::{Act, Conflict, HolderKind, Use};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::time::Timestamp;
 
 /// A 256-bit key. Overwritten when dropped; never printed.
 pub type Key = Zeroizing<[u8; 32]>;
-
-/// What holds keys of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HolderKind {
-    Person,
-    /// A device nobody has logged in on yet (`domain.md`, identity, rule 2).
-    Device,
-    Organisation,
-    /// A hold, breach, case or complaint, whose narrative concerns many or nobody.
-    Matter,
-}
 
 /// A holder with its living keys, unwrapped. Organisations and matters use the identity key only.
 pub struct Holder {
@@ -65,44 +55,12 @@ pub struct Entry {
     pub act: Act,
 }
 
-/// What an event does to the bindings of the person its entry names.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Act {
-    None,
-    /// AccountRegistered: a new account is a new person, even if its contact is known.
-    RegisterAccount,
-    /// AccountCancelled: contact bindings end at `occurred_at`.
-    CancelAccount,
-}
-
-/// What became of one identifier of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// Bound to the person from `occurred_at` on, by this event.
-    Bound,
-    /// Was bound already, or decided nothing.
-    Known,
-    /// A shared kind, seen with this person for the first time.
-    Seen,
-    /// Names nobody now: kept so that a later binding can attribute the event.
-    Unattributed,
-}
-
 /// An identifier as it may stand in an index block: keyed, never in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marked {
     pub kind: Kind,
     pub mark: Mark,
     pub usage: Use,
-}
-
-/// Why identifiers of one entry disagree. A finding, never a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conflict {
-    /// Two strong identifiers point at two people; the strongest won.
-    Strong(Kind, Kind),
-    /// A contact was re-bound while the old account lives.
-    ContactRebound(Kind),
 }
 
 /// The answer for one entry.
@@ -133,13 +91,21 @@ pub struct Candidate {
 pub enum Error {
     /// The same call may succeed later; nothing was decided.
     #[error("vault unavailable: {reason}")]
-    Unavailable { reason: &'static str, #[source] source: Option<anyhow::Error> },
+    Unavailable {
+        reason: &'static str,
+        #[source]
+        source: Option<anyhow::Error>,
+    },
     /// The keyring lacks a key that stored rows need, or is another vault's.
     #[error("keyring does not fit: {0}")]
     Keyring(String),
     /// A row does not open or breaks an invariant. Somebody has to look.
     #[error("vault corrupt: {what}")]
-    Corrupt { what: &'static str, #[source] source: Option<anyhow::Error> },
+    Corrupt {
+        what: &'static str,
+        #[source]
+        source: Option<anyhow::Error>,
+    },
     #[error("no such person")]
     NotFound,
 }
@@ -170,18 +136,38 @@ pub trait Vault: Send + Sync {
     async fn holder(&self, subject: SubjectId) -> Result<Arc<Holder>, Error>;
 
     /// Everybody an identifier may mean, at one instant or ever. Creates nothing.
-    async fn candidates(&self, identifier: &Identifier, at: Option<Timestamp>) -> Result<Vec<Candidate>, Error>;
+    async fn candidates(
+        &self,
+        identifier: &Identifier,
+        at: Option<Timestamp>,
+    ) -> Result<Vec<Candidate>, Error>;
 
     /// The identifiers bound to a person, opened, with their intervals: for a report that may show them.
     async fn identifiers(&self, subject: SubjectId) -> Result<Vec<(Identifier, Candidate)>, Error>;
 
     /// Binds an identifier to a person for `[from, to)`, because a recorded event says so.
-    async fn link(&self, subject: SubjectId, identifier: &Identifier, from: Timestamp, to: Option<Timestamp>) -> Result<Marked, Error>;
+    async fn link(
+        &self,
+        subject: SubjectId,
+        identifier: &Identifier,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<Marked, Error>;
 
     /// Ends a binding at `to`.
-    async fn unlink(&self, subject: SubjectId, identifier: &Identifier, to: Timestamp) -> Result<Marked, Error>;
+    async fn unlink(
+        &self,
+        subject: SubjectId,
+        identifier: &Identifier,
+        to: Timestamp,
+    ) -> Result<Marked, Error>;
 
-    /// `gone` resolves to `kept` from now on. Keys stay with each.
+    /// The end of the chain of merges that a holder is in; itself if it is in none.
+    async fn canonical(&self, subject: SubjectId) -> Result<SubjectId, Error>;
+
+    /// The two count as one person from now on: they do not conflict, and `canonical(gone)` is
+    /// that of `kept`. Keys and identifiers stay with each, and `resolve` goes on to name the side
+    /// that an entry's identifiers name, so that a split gives every event back to its side.
     async fn merge(&self, kept: SubjectId, gone: SubjectId) -> Result<(), Error>;
 
     /// Undoes a merge.

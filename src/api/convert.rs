@@ -9,6 +9,11 @@ mod compound;
 mod value;
 mod violation;
 
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
 pub use value::{Field, Value};
 pub use violation::{Path, Violation, Violations};
 

@@ -1,10 +1,16 @@
-//! Identifiers: kinds, realms and normalisers (`domain.md` 2.5). Pure text work; who is meant is
-//! the vault's to say.
+//! Identifiers: kinds, realms, normalisers, and the rules by which they name a person
+//! (`domain.md` 2.5). All of it pure; what is known is the vault's to say.
+
+mod normalise;
+mod phone;
+pub mod resolve;
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::domain::id::{Country, Id, Malformed};
+pub use normalise::{NORMALISER, normalise};
+
+use crate::domain::id::{Id, Malformed};
 use crate::domain::personal::Personal;
 
 /// How far an identifier of a kind may decide who is meant.
@@ -64,6 +70,11 @@ impl Kind {
         matches!(self, Kind::DeviceSerial | Kind::Imei | Kind::Oaid | Kind::AndroidId | Kind::Mac)
     }
 
+    /// Whether a value identifies only within a realm.
+    pub fn needs_realm(self) -> bool {
+        matches!(self, Kind::Account | Kind::Openid | Kind::Unionid | Kind::DeviceSerial | Kind::Station)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Account => "account",
@@ -106,16 +117,4 @@ pub struct Identifier {
     /// The account system, app or maker within which the value is unique; for kinds that have one.
     pub realm: Option<Id>,
     pub value: Personal<String>,
-}
-
-/// Normaliser version 1. `Ok(None)` for a placeholder that identifies nothing and is dropped.
-/// `home` is the country whose national form a telephone number without a prefix has.
-pub fn normalise(
-    kind: Kind,
-    realm: Option<Id>,
-    value: &str,
-    home: Option<Country>,
-) -> Result<Option<Identifier>, Malformed> {
-    let _ = (kind, realm, value, home);
-    unimplemented!("written with the vault")
 }

@@ -1,0 +1,172 @@
+//! The keyring as JSON: read with its checks, replaced as a whole.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{Class, Entry, Error, Keys, digest_of, entry, quarter};
+use crate::domain::id::Digest;
+use crate::domain::time::Timestamp;
+
+const FORMAT: u32 = 1;
+/// Some hundred keys; anything larger is not a keyring.
+const MAX_BYTES: u64 = 256 * 1024;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    body: Body,
+    /// SHA-256 of the body as written, so that a keyring that lost a character is told from one
+    /// that belongs to another vault.
+    check: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    format: u32,
+    vault: String,
+    keys: Vec<Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    class: Class,
+    id: u32,
+    created: Timestamp,
+    active: bool,
+    key: Secret,
+}
+
+/// Text of a key; overwritten when dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Secret(String);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Keys, Error> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Err(Error::Missing(path.into())),
+        Err(e) => return Err(io(e)),
+    };
+    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::Permissions { path: path.into(), mode });
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(MAX_BYTES).read_to_end(&mut text).map_err(io)?;
+    parse(&text)
+}
+
+pub(super) fn parse(text: &[u8]) -> Result<Keys, Error> {
+    // The parser's own message could quote what it read, so it is not passed on.
+    let document: Document =
+        serde_json::from_slice(text).map_err(|_| Error::Damaged("it is not the JSON of a keyring"))?;
+    if document.body.format != FORMAT {
+        return Err(Error::Format(document.body.format));
+    }
+    if digest_of(&to_json(&document.body)?) != document.check {
+        return Err(Error::Damaged("its checksum is wrong"));
+    }
+    let mut entries = Vec::with_capacity(document.body.keys.len());
+    for line in &document.body.keys {
+        let key = Zeroizing::new(decode::<32>(&line.key.0)?);
+        let Line { class, id, created, active, .. } = *line;
+        entries.push(Entry { class, id, created, active, key });
+    }
+    for class in Class::ALL.into_iter().filter(|class| *class != Class::Index) {
+        if entries.iter().filter(|entry| entry.class == class && entry.active).count() != 1 {
+            return Err(Error::Damaged("a class has not exactly one active key"));
+        }
+    }
+    Ok(Keys { vault: decode::<16>(&document.body.vault)?, entries, digest: document.check })
+}
+
+/// A new keyring for a new vault. Fails if a file has appeared meanwhile.
+pub(super) fn create(path: &Path, now: Timestamp) -> Result<Keys, Error> {
+    let mut vault = [0u8; 16];
+    getrandom::fill(&mut vault).map_err(|_| Error::Randomness)?;
+    let mut entries = Vec::new();
+    for class in Class::ALL {
+        let id = if class == Class::Index { quarter(now) } else { 1 };
+        entries.push(Entry { active: class != Class::Index, ..entry(class, id, now)? });
+    }
+    let mut keys = Keys { vault, entries, digest: Digest([0; 32]) };
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|source| Error::Io { path: path.into(), source })?;
+    }
+    if path.exists() {
+        return Err(Error::Changed);
+    }
+    write(path, &mut keys)?;
+    Ok(keys)
+}
+
+/// Temporary file, sync, rename, sync of the directory: the old or the new one is there, whole.
+pub(super) fn write(path: &Path, keys: &mut Keys) -> Result<(), Error> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let body = body_of(keys);
+    let check = digest_of(&to_json(&body)?);
+    let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    serde_json::to_writer_pretty(&mut *text, &Document { body, check })
+        .map_err(|_| Error::Damaged("it cannot be written as JSON"))?;
+    text.push(b'\n');
+
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&temporary).map_err(io)?;
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(io)?;
+    file.write_all(&text).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&temporary, path).map_err(io)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(io)?;
+    keys.digest = check;
+    Ok(())
+}
+
+fn body_of(keys: &Keys) -> Body {
+    let line = |entry: &Entry| Line {
+        class: entry.class,
+        id: entry.id,
+        created: entry.created,
+        active: entry.active,
+        key: Secret(URL_SAFE_NO_PAD.encode(entry.key.as_ref())),
+    };
+    Body {
+        format: FORMAT,
+        vault: URL_SAFE_NO_PAD.encode(keys.vault),
+        keys: keys.entries.iter().map(line).collect(),
+    }
+}
+
+fn to_json(body: &Body) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    serde_json::to_writer(&mut *text, body).map_err(|_| Error::Damaged("it cannot be written as JSON"))?;
+    Ok(text)
+}
+
+fn decode<const N: usize>(text: &str) -> Result<[u8; N], Error> {
+    let mut bytes = [0u8; N];
+    match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+        Ok(length) if length == N => Ok(bytes),
+        _ => Err(Error::Damaged("a key is not of its length")),
+    }
+}

@@ -1,0 +1,124 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::vault::contract::at;
+
+fn open(path: &Path, may_create: bool) -> Result<Keyring, Error> {
+    Keyring::open(Source::File(path.into()), may_create, at(0))
+}
+
+fn new() -> (tempfile::TempDir, PathBuf, Keyring) {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("keys/keyring.json");
+    let keyring = open(&path, true).unwrap();
+    (root, path, keyring)
+}
+
+#[test]
+fn is_made_once_and_read_again() {
+    let (_root, path, made) = new();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let read = open(&path, true).unwrap();
+    assert_eq!(made.vault_id(), read.vault_id());
+    assert_eq!(made.describe(), read.describe());
+    assert_eq!(made.active_kek().unwrap(), read.active_kek().unwrap());
+    assert_eq!(made.fingerprint().unwrap(), read.fingerprint().unwrap());
+    assert_ne!(made.fingerprint().unwrap(), made.evidence_lookup().unwrap());
+}
+
+#[test]
+fn is_never_made_beside_data() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("keyring.json");
+    let error = open(&path, false).unwrap_err();
+    assert!(matches!(error, Error::Missing(_)) && error.to_string().contains("put the keyring"));
+    assert!(!path.exists());
+}
+
+#[test]
+fn is_refused_if_others_can_read_it() {
+    let (_root, path, _) = new();
+    for mode in [0o640, 0o604, 0o660] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = open(&path, true).unwrap_err();
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+}
+
+#[test]
+fn any_flipped_byte_is_found() {
+    let (_root, path, _) = new();
+    let good = std::fs::read(&path).unwrap();
+    for i in 0..good.len() {
+        let mut bad = good.clone();
+        bad[i] ^= 0x04;
+        std::fs::write(&path, &bad).unwrap();
+        if let Ok(read) = open(&path, true) {
+            // Between the tokens of JSON one blank is as good as another.
+            assert!(good[i].is_ascii_whitespace() && bad[i].is_ascii_whitespace(), "byte {i}: {read:?}");
+        }
+    }
+    std::fs::write(&path, &good[..good.len() / 2]).unwrap();
+    assert!(matches!(open(&path, true), Err(Error::Damaged(_))), "and it is not made anew");
+}
+
+#[test]
+fn rotates_across_a_fleet() {
+    let (_root, path, keyring) = new();
+    let (first, old) = keyring.active_kek().unwrap();
+    let second = keyring.add(Class::Kek, at(5)).unwrap();
+    assert_eq!(keyring.active_kek().unwrap().0, first, "added, not yet active");
+    assert!(matches!(keyring.remove(Class::Kek, first), Err(Error::Active { .. })));
+    keyring.activate(Class::Kek, second).unwrap();
+    assert_eq!(keyring.active_kek().unwrap().0, second);
+    assert_eq!(keyring.kek(first).unwrap(), old);
+    keyring.remove(Class::Kek, first).unwrap();
+    let read = open(&path, false).unwrap();
+    assert!(matches!(read.kek(first), Err(Error::NoKey { class: Class::Kek, id: 1 })));
+    assert_eq!(read.active_kek().unwrap().0, second);
+    assert_eq!(read.add(Class::Lookup, at(6)).unwrap(), 2);
+    assert_eq!(read.all(Class::Lookup).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+    assert!(matches!(keyring.add(Class::Kek, at(7)), Err(Error::Changed)), "by the other one meanwhile");
+}
+
+#[test]
+fn makes_an_index_key_each_quarter() {
+    let (_root, path, keyring) = new();
+    assert_eq!(keyring.active_index(at(0)).unwrap().0, 19_701);
+    let october: Timestamp = "2026-10-01T00:00:00Z".parse().unwrap();
+    assert_eq!(keyring.active_index(october).unwrap().0, 19_701, "until there is a newer one");
+    assert!(keyring.ensure_index_epoch(october).unwrap());
+    assert!(!keyring.ensure_index_epoch(october.plus_ms(1)).unwrap());
+    let (epoch, key) = keyring.active_index(october).unwrap();
+    assert_eq!((epoch, key), (20_264, open(&path, false).unwrap().index_key(20_264).unwrap()));
+    assert_eq!(keyring.active_index(october.plus_ms(-1)).unwrap().0, 19_701);
+    assert!(keyring.describe().iter().any(|key| key.name.as_deref() == Some("2026Q4")));
+    assert!(matches!(keyring.add(Class::Index, october), Err(Error::ByCalendar)));
+}
+
+#[test]
+fn from_the_environment_it_is_read_only() {
+    let (_root, path, made) = new();
+    let text = Zeroizing::new(std::fs::read_to_string(&path).unwrap());
+    let keyring = Keyring::open(Source::Text(text), false, at(0)).unwrap();
+    assert_eq!(keyring.vault_id(), made.vault_id());
+    assert!(matches!(keyring.add(Class::Kek, at(0)), Err(Error::ReadOnly)));
+    let next_year = at(400 * 86_400);
+    assert!(!keyring.ensure_index_epoch(next_year).unwrap());
+    assert_eq!(keyring.active_index(next_year).unwrap().0, 19_701);
+    assert!(Keyring::open(Source::Text(Zeroizing::new("{}".into())), true, at(0)).is_err());
+}
+
+#[test]
+fn descriptions_and_debug_show_no_key() {
+    let (_root, _, keyring) = new();
+    let shown = format!("{keyring:?} {}", serde_json::to_string(&keyring.describe()).unwrap());
+    for class in Class::ALL {
+        for (_, key) in keyring.all(class) {
+            use base64::Engine;
+            let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key.as_ref());
+            assert!(!shown.contains(&text[..8]));
+        }
+    }
+}

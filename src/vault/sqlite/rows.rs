@@ -1,0 +1,353 @@
+//! Reading: holders, bindings and what was erased, on any connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::cache::{Known, Slot};
+use super::marks::{Marking, Place, place_of_pair, place_of_subject};
+use super::seal::{self, DESTROYED, Wrapped, corrupt};
+use super::{Shared, marks};
+use crate::domain::id::SubjectId;
+use crate::domain::identity::resolve::{Binding, Erased, HolderKind, Owner};
+use crate::domain::identity::{Class, Identifier};
+use crate::domain::time::Timestamp;
+use crate::vault::{Error, Holder, Key};
+
+/// Length of a holder's row. The schema checks it.
+pub(super) const BODY: usize = 220;
+const NEVER: i64 = i64::MIN;
+
+/// A holder as stored: version, kind, account, 0, kek epoch, created, cancelled, subject, three keys.
+#[derive(Clone)]
+pub(super) struct Body {
+    pub kind: HolderKind,
+    pub account: bool,
+    pub kek: u32,
+    pub created_ms: i64,
+    pub cancelled_at: Option<Timestamp>,
+    pub subject: SubjectId,
+    pub link: Wrapped,
+    pub identity: Wrapped,
+    pub evidence: Wrapped,
+}
+
+impl Body {
+    pub fn encode(&self) -> [u8; BODY] {
+        let mut out = [0; BODY];
+        out[0] = 1;
+        out[1] = self.kind as u8 + 1;
+        out[2] = u8::from(self.account);
+        out[4..8].copy_from_slice(&self.kek.to_le_bytes());
+        out[8..16].copy_from_slice(&self.created_ms.to_le_bytes());
+        let cancelled = self.cancelled_at.map_or(NEVER, Timestamp::ms);
+        out[16..24].copy_from_slice(&cancelled.to_le_bytes());
+        out[24..40].copy_from_slice(&self.subject.0);
+        for (i, key) in [&self.link, &self.identity, &self.evidence].into_iter().enumerate() {
+            out[40 + 60 * i..100 + 60 * i].copy_from_slice(key);
+        }
+        out
+    }
+
+    /// `None` for a destroyed holder.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, Error> {
+        let wrong = || corrupt("a holder's row cannot be read");
+        let bytes: &[u8; BODY] = bytes.try_into().map_err(|_| wrong())?;
+        if bytes.iter().all(|b| *b == 0) {
+            return Ok(None);
+        }
+        let kind = match (bytes[0], bytes[1]) {
+            (1, 1) => HolderKind::Person,
+            (1, 2) => HolderKind::Device,
+            (1, 3) => HolderKind::Organisation,
+            (1, 4) => HolderKind::Matter,
+            _ => return Err(wrong()),
+        };
+        let number = |at: usize| i64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let key = |at: usize| -> Wrapped { std::array::from_fn(|i| bytes[at + i]) };
+        Ok(Some(Body {
+            kind,
+            account: bytes[2] == 1,
+            kek: u32::from_le_bytes(std::array::from_fn(|i| bytes[4 + i])),
+            created_ms: number(8),
+            cancelled_at: Timestamp::from_ms(number(16)),
+            subject: SubjectId(std::array::from_fn(|i| bytes[24 + i])),
+            link: key(40),
+            identity: key(100),
+            evidence: key(160),
+        }))
+    }
+
+    pub fn unwrap(&self, shared: &Shared) -> Result<Holder, Error> {
+        let kek = seal::cipher(&shared.keyring.kek(self.kek)?);
+        let key = |class, wrapped| -> Result<Option<Key>, Error> {
+            seal::unwrap(&kek, self.subject, class, wrapped)
+        };
+        Ok(Holder {
+            subject: self.subject,
+            kind: self.kind,
+            link: key("link", &self.link)?.ok_or_else(|| corrupt("a holder has no link key"))?,
+            identity: key("identity", &self.identity)?,
+            evidence: key("evidence", &self.evidence)?,
+        })
+    }
+
+    /// Locks the keys of a holder under another key-encryption key.
+    pub fn wrap(&mut self, holder: &Holder, epoch: u32, kek: &Key) -> Result<(), Error> {
+        let kek = seal::cipher(kek);
+        let wrap = |class, key: Option<&Key>| match key {
+            Some(key) => seal::wrap(&kek, holder.subject, class, key),
+            None => Ok(DESTROYED),
+        };
+        self.kek = epoch;
+        self.link = wrap("link", Some(&holder.link))?;
+        self.identity = wrap("identity", holder.identity.as_ref())?;
+        self.evidence = wrap("evidence", holder.evidence.as_ref())?;
+        Ok(())
+    }
+}
+
+/// One identifier of an entry with its marks, and all that is known of it.
+pub(super) struct Facts {
+    pub bindings: Arc<[Known]>,
+    pub erased: Vec<Erased>,
+    /// Where each binding stands, for who changes it.
+    pub places: Vec<(Place, i64)>,
+}
+
+/// A connection for the length of one transaction, with the holders met in it.
+pub(super) struct Db<'a> {
+    pub connection: &'a Connection,
+    pub shared: &'a Shared,
+    holders: HashMap<i64, Arc<Holder>>,
+}
+
+impl<'a> Db<'a> {
+    pub fn new(connection: &'a Connection, shared: &'a Shared) -> Self {
+        Db { connection, shared, holders: HashMap::new() }
+    }
+
+    /// All that is known of an identifier, under the active look-up key and the older ones.
+    pub fn facts(&mut self, identifier: &Identifier, marking: &Marking) -> Result<Facts, Error> {
+        let version = self.shared.cache.version(&marking.place);
+        let (mut known, mut places, mut erased) = (Vec::new(), Vec::new(), Vec::new());
+        let older = self.shared.marker.older(identifier);
+        for place in std::iter::once(marking.place).chain(older.into_iter().map(|older| older.place)) {
+            self.bindings_at(&place, &mut known, &mut places)?;
+            self.erased_at(&place, &mut erased)?;
+        }
+        let bindings: Arc<[Known]> = known.into();
+        if !bindings.is_empty() && erased.is_empty() {
+            self.shared.cache.fill(marking.place, Slot::Bindings(Arc::clone(&bindings)), version);
+        }
+        Ok(Facts { bindings, erased, places })
+    }
+
+    fn bindings_at(
+        &mut self,
+        place: &Place,
+        known: &mut Vec<Known>,
+        places: &mut Vec<(Place, i64)>,
+    ) -> Result<(), Error> {
+        let connection = self.connection;
+        let mut statement = connection.prepare_cached(
+            "SELECT b.n, b.from_ms, b.to_ms, b.reaches, h.body, m.kept FROM bindings b
+             JOIN holders h ON h.n = b.n LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1",
+        )?;
+        let mut rows = statement.query([place])?;
+        while let Some(row) = rows.next()? {
+            let n: i64 = row.get(0)?;
+            let Some(body) = Body::decode(row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?)? else {
+                return Err(corrupt("an identifier is bound to a destroyed holder"));
+            };
+            let canonical = match row.get::<_, Option<i64>>(5)? {
+                Some(kept) => self.canonical_from(kept)?,
+                None => body.subject,
+            };
+            let owner =
+                Owner { canonical, kind: body.kind, account: body.account, cancelled_at: body.cancelled_at };
+            let binding = Binding {
+                subject: body.subject,
+                owner,
+                from: time(row, 1)?,
+                to: time_or_none(row, 2)?,
+                reaches: row.get(3)?,
+            };
+            known.push(Known { binding, holder: self.holder_of(n, &body)? });
+            places.push((*place, n));
+        }
+        Ok(())
+    }
+
+    fn erased_at(&self, place: &Place, erased: &mut Vec<Erased>) -> Result<(), Error> {
+        let sql = "SELECT from_ms, to_ms FROM erased WHERE place = ?1 AND until_ms > ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query((place, self.shared.clock.now().ms()))?;
+        while let Some(row) = rows.next()? {
+            erased.push(Erased { from: time_or_none(row, 0)?, to: time(row, 1)? });
+        }
+        Ok(())
+    }
+
+    /// A holder that was made in this transaction.
+    pub fn know(&mut self, n: i64, holder: &Arc<Holder>) {
+        self.holders.insert(n, Arc::clone(holder));
+    }
+
+    /// The keys of a holder whose row is at hand.
+    pub fn holder_of(&mut self, n: i64, body: &Body) -> Result<Arc<Holder>, Error> {
+        if let Some(holder) = self.holders.get(&n) {
+            return Ok(Arc::clone(holder));
+        }
+        let place = place_of_subject(body.subject);
+        let version = self.shared.cache.version(&place);
+        let holder = match self.shared.cache.get(&place) {
+            Some(Slot::Holder(holder)) => holder,
+            _ => {
+                let holder = Arc::new(body.unwrap(self.shared)?);
+                self.shared.cache.fill(place, Slot::Holder(Arc::clone(&holder)), version);
+                holder
+            }
+        };
+        self.holders.insert(n, Arc::clone(&holder));
+        Ok(holder)
+    }
+
+    /// The row of a handle or a name.
+    pub fn find(&self, place: &Place) -> Result<Option<i64>, Error> {
+        let mut statement = self.connection.prepare_cached("SELECT n FROM handles WHERE place = ?1")?;
+        Ok(statement.query_row([place], |row| row.get(0)).optional()?)
+    }
+
+    pub fn find_subject(&self, subject: SubjectId) -> Result<i64, Error> {
+        self.find(&place_of_subject(subject))?.ok_or(Error::NotFound)
+    }
+
+    pub fn body(&self, n: i64) -> Result<Body, Error> {
+        let mut statement = self.connection.prepare_cached("SELECT body FROM holders WHERE n = ?1")?;
+        let body: Vec<u8> = statement.query_row([n], |row| row.get(0))?;
+        Body::decode(&body)?.ok_or_else(|| corrupt("a handle leads to a destroyed holder"))
+    }
+
+    pub fn holder(&mut self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
+        let n = self.find_subject(subject)?;
+        let body = self.body(n)?;
+        self.holder_of(n, &body)
+    }
+
+    /// Into what a holder was merged, if so.
+    pub fn kept(&self, gone: i64) -> Result<Option<i64>, Error> {
+        let mut statement = self.connection.prepare_cached("SELECT kept FROM merges WHERE gone = ?1")?;
+        Ok(statement.query_row([gone], |row| row.get(0)).optional()?)
+    }
+
+    /// The end of a chain of merges. Chains have no circles, because only ends are merged.
+    pub fn canonical_row(&self, mut n: i64) -> Result<i64, Error> {
+        while let Some(kept) = self.kept(n)? {
+            n = kept;
+        }
+        Ok(n)
+    }
+
+    fn canonical_from(&self, n: i64) -> Result<SubjectId, Error> {
+        Ok(self.body(self.canonical_row(n)?)?.subject)
+    }
+
+    /// Whether an association is stored, under any living look-up key.
+    pub fn was_seen(
+        &self,
+        subject: SubjectId,
+        identifier: &Identifier,
+        marking: &Marking,
+    ) -> Result<bool, Error> {
+        let pair = place_of_pair(subject, &marking.place);
+        if self.shared.cache.get(&pair).is_some() {
+            return Ok(true);
+        }
+        let n = self.find_subject(subject)?;
+        let sql = "SELECT 1 FROM seen WHERE n = ?1 AND place = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let older = self.shared.marker.older(identifier);
+        for marking in std::iter::once(*marking).chain(older) {
+            if statement.exists((n, marking.place))? {
+                self.shared.cache.put(pair, Some(Slot::Seen));
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The places of all bindings of a holder.
+    pub fn places_of(&self, n: i64) -> Result<Vec<Place>, Error> {
+        let sql = "SELECT DISTINCT place FROM bindings WHERE n = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let places = statement.query_map([n], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(places)
+    }
+
+    /// Those that a change of a holder's canonical end concerns: the holder and whoever merged into it.
+    pub fn with_merged(&self, n: i64) -> Result<Vec<i64>, Error> {
+        let mut all = vec![n];
+        let mut next = 0;
+        let mut statement = self.connection.prepare_cached("SELECT gone FROM merges WHERE kept = ?1")?;
+        while let Some(n) = all.get(next).copied() {
+            for gone in statement.query_map([n], |row| row.get::<_, i64>(0))? {
+                all.push(gone?);
+            }
+            next += 1;
+        }
+        Ok(all)
+    }
+
+    /// Fetches again what the cache may hold of a place, after a commit.
+    pub fn refresh(&mut self, place: Place) -> Result<(), Error> {
+        let (mut known, mut erased) = (Vec::new(), Vec::new());
+        if self.shared.marker.is_single() {
+            self.bindings_at(&place, &mut known, &mut Vec::new())?;
+            self.erased_at(&place, &mut erased)?;
+        }
+        let cached = !known.is_empty() && erased.is_empty();
+        self.shared.cache.put(place, cached.then(|| Slot::Bindings(known.into())));
+        Ok(())
+    }
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
+    Timestamp::from_ms(row.get(column)?).ok_or_else(|| corrupt("a row holds a time that is none"))
+}
+
+pub(super) fn time_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
+    match row.get::<_, Option<i64>>(column)? {
+        Some(_) => time(row, column).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Of a shared identifier that was seen with somebody: written with the next commit.
+pub(super) struct SeenRow {
+    pub subject: SubjectId,
+    pub place: Place,
+    pub first_ms: i64,
+    pub identifier: Identifier,
+    pub sealed: Vec<u8>,
+}
+
+impl SeenRow {
+    pub fn new(holder: &Holder, identifier: &Identifier, place: Place, at: Timestamp) -> Result<Self, Error> {
+        debug_assert_eq!(identifier.kind.class(), Class::Shared);
+        let key = holder.identity.as_ref().ok_or_else(|| corrupt("a person has no identity key"))?;
+        let sealed = seal::seal_value(key, holder.subject, identifier.value.expose())?;
+        Ok(SeenRow {
+            subject: holder.subject,
+            place,
+            first_ms: at.ms(),
+            identifier: identifier.clone(),
+            sealed,
+        })
+    }
+
+    pub fn pair(&self) -> Place {
+        marks::place_of_pair(self.subject, &self.place)
+    }
+}
