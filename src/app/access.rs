@@ -3,8 +3,22 @@
 use serde::{Deserialize, Serialize};
 
 use crate::app::error::Error;
-use crate::domain::event::Event;
+use crate::app::own::EMITTER;
+use crate::domain::event::{Event, EventType};
 use crate::domain::id::{Country, Id};
+
+/// Types that only custody itself records.
+const RESERVED: [EventType; 9] = [
+    EventType::LogOpened,
+    EventType::LogContinued,
+    EventType::FormatRaised,
+    EventType::JobRan,
+    EventType::VaultMarked,
+    EventType::KeyRotated,
+    EventType::KeyDestroyed,
+    EventType::RecordsRead,
+    EventType::IdentityErased,
+];
 
 /// What a caller is to custody; each has the least that its work needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +108,11 @@ impl Caller {
         }
     }
 
+    /// Custody itself, recording what it did.
+    pub fn custody(emitter: Id) -> Self {
+        Caller { name: emitter.clone(), roles: Vec::new(), emitters: vec![emitter], ..Caller::local() }
+    }
+
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
@@ -114,6 +133,11 @@ impl Caller {
     /// Whether it may record this event.
     pub fn may_emit(&self, event: &Event) -> Result<(), Error> {
         let envelope = &event.envelope;
+        let own = envelope.emitter.as_str() == EMITTER || RESERVED.contains(&event.body.event_type());
+        if own && self.name.as_str() != EMITTER {
+            let why = format!("{} events are custody's own", event.body.event_type().as_str());
+            return Err(Error::PermissionDenied { reason: "reserved_type", why });
+        }
         self.may_speak_for(&envelope.controller, &envelope.emitter, envelope.service.as_ref())
     }
 
