@@ -3,4 +3,7 @@
 pub mod clock;
 pub mod domain;
 pub mod limits;
+pub mod log;
+pub mod pb;
 pub mod record;
+pub mod views;

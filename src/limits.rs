@@ -4,6 +4,12 @@
 pub const ID_BYTES: usize = 64;
 /// Longest sealed free text, in characters.
 pub const TEXT_CHARS: usize = 2_000;
+/// Longest title: a legal name, a citation. In characters.
+pub const TITLE_CHARS: usize = 200;
+/// Longest web address, in ASCII characters.
+pub const URL_BYTES: usize = 512;
+/// Numbers stay below 2^53, so that every reader of JSON keeps them exact.
+pub const NUMBER: u64 = (1 << 53) - 1;
 /// People named by one event.
 pub const PEOPLE: usize = 32;
 /// Identifiers of one person in one event.
@@ -14,6 +20,8 @@ pub const IDENTIFIER_BYTES: usize = 320;
 pub const CATEGORIES: usize = 64;
 /// Purposes of one event.
 pub const PURPOSES: usize = 16;
+/// Recipients of one event.
+pub const RECIPIENTS: usize = 32;
 /// Regimes of one event.
 pub const REGIMES: usize = 8;
 /// Any other list in a body.

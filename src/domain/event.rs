@@ -5,10 +5,12 @@
 //! one place (and in `proto/`).
 
 pub mod catalogue;
+pub mod compound;
 pub mod enums;
 pub mod value;
 
 pub use catalogue::{Body, EventType};
+pub use compound::*;
 pub use enums::*;
 pub use value::*;
 

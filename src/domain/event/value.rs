@@ -1,11 +1,12 @@
 //! The kinds of value that fields of an event have. Each has one stored form, which serde writes.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::event::enums::LegalBasis;
-use crate::domain::id::Id;
+use crate::domain::id::Malformed;
 use crate::domain::personal::Personal;
-use crate::domain::time::Timestamp;
+use crate::limits;
 
 /// A field that was not stated is not stored.
 pub trait Unset {
@@ -84,18 +85,72 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
 /// Sealed free text or a sealed digest; at most `limits::TEXT_CHARS` characters.
 pub type Sealed = Option<Personal<String>>;
 
-/// A purpose with the legal basis it rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PurposeBasis {
-    pub id: Id,
-    pub basis: LegalBasis,
+/// A name or citation that is no term: the legal name of an organisation, a law and its article.
+/// 1 to 200 characters on one line, no outer blanks, no `@`. Never the name of a person.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Title(String);
+
+impl Title {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-/// `[from, to]` of a batched or collective event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    pub from: Timestamp,
-    pub to: Timestamp,
+impl FromStr for Title {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text.is_empty() {
+            return Err(Malformed("is empty"));
+        }
+        if text.chars().nth(limits::TITLE_CHARS).is_some() {
+            return Err(Malformed("is longer than 200 characters"));
+        }
+        if text.trim() != text || text.chars().any(|c| c.is_control() || c == '@') {
+            return Err(Malformed("is not a title: one line without outer blanks and without @"));
+        }
+        Ok(Title(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Title {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+
+/// A web address: `https://` or `http://`, then 1 to 504 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Url(String);
+
+impl Url {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Url {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let visible =
+            |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic() && b != b'@');
+        if text.len() > limits::URL_BYTES || !rest.is_some_and(visible) {
+            return Err(Malformed("is not a web address of at most 512 characters"));
+        }
+        Ok(Url(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Url {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
 }
