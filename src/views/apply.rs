@@ -58,7 +58,7 @@ impl Applier {
         }
         let full = reading.get(meta::SHAPES_FULL)?.is_some();
         *lock::write(&shared.shapes) = Shapes::restore(shapes.into_iter(), full)?;
-        *lock::write(&shared.registers) = registers::load(&reading, &reach)?;
+        *lock::write(&shared.registers) = Registers::load(&reading, &reach, &Default::default())?;
         let mut emitters = HashMap::new();
         for row in reading.prefix(&[store::tag::EMITTER]) {
             let (key, value) = row?;
@@ -109,17 +109,20 @@ impl Applier {
             && self.store.has_prefix(&store::retracted_event(&event.emitter, event.event_id))?;
         if registers::is_register(event.event_type) {
             self.rows.push((store::register(event.position).to_vec(), Some(Vec::new())));
-            lock::write(&self.shared.registers).add(event, retracted)?;
+            if !retracted {
+                lock::write(&self.shared.registers).add(event)?;
+            }
+        }
+        if fold::is_erasure(event.event_type) {
+            self.erase(event)?;
+        } else if special {
+            self.take_back(event)?;
         }
         for part in &event.parts {
             self.part(event, part, shape, retracted)?;
         }
         self.next += 1;
-        if special {
-            if fold::is_erasure(event.event_type) { self.erase(event)? } else { self.take_back(event)? }
-            self.commit()?;
-        }
-        Ok(())
+        if special { self.commit() } else { Ok(()) }
     }
 
     /// The number of the event's shape; 0 if the dictionary is full.
@@ -160,7 +163,13 @@ impl Applier {
         }
     }
 
-    fn part(&mut self, event: &Decoded, part: &DecodedPart, shape: u32, retracted: bool) -> Result<(), Error> {
+    fn part(
+        &mut self,
+        event: &Decoded,
+        part: &DecodedPart,
+        shape: u32,
+        retracted: bool,
+    ) -> Result<(), Error> {
         let Some(subject) = part.subject else {
             if part.role.is_data_subject() && !part.purged {
                 self.unattributed(event, part);
@@ -182,6 +191,10 @@ impl Applier {
         let earlier = event.parts[..usize::from(part.number)]
             .iter()
             .any(|other| other.subject == Some(subject) && other.role == part.role);
+        if part.role.is_data_subject() && !earlier {
+            person.events += 1;
+            person.retracted += u64::from(retracted);
+        }
         if retracted || earlier {
             return Ok(());
         }

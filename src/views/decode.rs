@@ -22,6 +22,8 @@ pub struct Decoded {
     pub emitter_seq: Option<u64>,
     /// When it counts: a device's time that lies ahead of its receipt counts as of the receipt.
     pub at: Timestamp,
+    /// As stated.
+    pub occurred_at: Timestamp,
     pub recorded_at: Timestamp,
     pub tally: Tally,
     /// See `shape::encode`.
@@ -69,7 +71,11 @@ impl<'a> Decoder<'a> {
 
     /// Opens every index block that is left. One that is there and does not open is an error,
     /// because to pass over it would make a wrong answer.
-    pub fn open(&mut self, header: &Header<'_>, pieces: &[Option<bytes::Bytes>]) -> Result<Vec<Option<IndexBlock>>, record::Error> {
+    pub fn open(
+        &mut self,
+        header: &Header<'_>,
+        pieces: &[Option<bytes::Bytes>],
+    ) -> Result<Vec<Option<IndexBlock>>, record::Error> {
         if pieces.len() != header.pieces() {
             return Err(record::Error::malformed("record", "has not the pieces its header names"));
         }
@@ -97,7 +103,13 @@ impl<'a> Decoder<'a> {
                     if index_json.is_none() {
                         index_json = block.body_json().map(Box::from);
                     }
-                    DecodedPart { number, role: part.role, subject: block.subject, purged: false, ids: block.ids }
+                    DecodedPart {
+                        number,
+                        role: part.role,
+                        subject: block.subject,
+                        purged: false,
+                        ids: block.ids,
+                    }
                 }
             });
         }
@@ -114,6 +126,7 @@ impl<'a> Decoder<'a> {
             emitter: envelope.emitter.clone(),
             emitter_seq: envelope.emitter_seq,
             at,
+            occurred_at: envelope.occurred_at,
             recorded_at: header.recorded_at,
             tally: Tally { count: envelope.count.unwrap_or(1), first, last: at },
             shape: bytes,
@@ -134,6 +147,6 @@ impl<'a> Decoder<'a> {
 }
 
 /// `domain.md` 2.2: a device's clock may run ahead; then the receipt is what counts.
-fn counts_as_of(occurred_at: Timestamp, recorded_at: Timestamp, source: TimeSource) -> Timestamp {
+pub fn counts_as_of(occurred_at: Timestamp, recorded_at: Timestamp, source: TimeSource) -> Timestamp {
     if source == TimeSource::Device { occurred_at.min(recorded_at) } else { occurred_at }
 }

@@ -37,7 +37,13 @@ pub fn can_be_retracted(event_type: EventType) -> bool {
 
 /// Folds an event into the state of the person of one part. `erased` says of the other side of a
 /// link whether it is gone. A person who stands in several parts is folded at the first.
-pub fn fold(entries: &mut Entries, event: &Decoded, part: &DecodedPart, shape: u32, erased: impl Fn(SubjectId) -> bool) {
+pub fn fold(
+    entries: &mut Entries,
+    event: &Decoded,
+    part: &DecodedPart,
+    shape: u32,
+    erased: impl Fn(SubjectId) -> bool,
+) {
     let mut put = |own: &Own, tally| {
         let own = own.encode();
         if shape == 0 {

@@ -107,9 +107,9 @@ impl People {
         Ok(Known::Person(Box::default()))
     }
 
-    /// Forgets a person who is about to be erased in the store.
-    pub fn evict(&mut self, subject: SubjectId) {
-        self.changed.remove(&subject);
+    /// From now on the person counts as nobody; the caller removes the rows in the same batch.
+    pub fn erase(&mut self, subject: SubjectId) {
+        self.changed.insert(subject, Known::Erased);
         self.young.remove(&subject);
         self.old.remove(&subject);
     }

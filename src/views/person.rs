@@ -80,6 +80,10 @@ impl Roles {
 /// A person's row, decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
+    /// Records that name the person as a data subject.
+    pub events: u64,
+    /// Those of them that were taken back.
+    pub retracted: u64,
     /// Sealed blocks of postings, in rows of their own.
     pub blocks: u64,
     /// Postings not sealed yet, in order.
@@ -106,6 +110,8 @@ impl Person {
 
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(FORMAT);
+        put_u64(out, self.events);
+        put_u64(out, self.retracted);
         put_u64(out, self.blocks);
         put_u64(out, self.tail.len() as u64);
         put_postings(out, &self.tail);
@@ -124,7 +130,7 @@ impl Person {
         if reader.byte()? != FORMAT {
             return Err(Malformed("person"));
         }
-        let blocks = reader.u64()?;
+        let (events, retracted, blocks) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let n = reader.len()?;
         let tail = take_postings(&mut reader, n)?;
         let n = reader.len()?;
@@ -142,7 +148,7 @@ impl Person {
             entries.push((Key { shape, own }, Tally { count, first, last }));
         }
         reader.end()?;
-        Ok(Person { blocks, tail, entries })
+        Ok(Person { events, retracted, blocks, tail, entries })
     }
 }
 
@@ -177,8 +183,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn person() -> impl Strategy<Value = Person> {
-        let entry = (0u32..50, proptest::collection::vec(any::<u8>(), 0..6), 1u64..9, 0i64..1 << 41, 0i64..99);
-        (0u64..9, proptest::collection::btree_map(any::<u32>(), 1u8..64, 0..20), proptest::collection::vec(entry, 0..20))
+        let entry =
+            (0u32..50, proptest::collection::vec(any::<u8>(), 0..6), 1u64..9, 0i64..1 << 41, 0i64..99);
+        (
+            0u64..9,
+            proptest::collection::btree_map(any::<u32>(), 1u8..64, 0..20),
+            proptest::collection::vec(entry, 0..20),
+        )
             .prop_map(|(blocks, tail, raw)| {
                 let mut entries = Entries::new();
                 for (shape, own, count, first, more) in raw {
@@ -186,7 +197,7 @@ mod tests {
                     add(&mut entries, shape, &own, Tally { count, first, last: first.plus_ms(more) });
                 }
                 let tail = tail.into_iter().map(|(p, r)| Posting { position: p.into(), roles: Roles(r) });
-                Person { blocks, tail: tail.collect(), entries }
+                Person { events: blocks + 1, retracted: 1, blocks, tail: tail.collect(), entries }
             })
     }
 

@@ -21,7 +21,12 @@ pub fn ascending(reading: &Reading, subject: SubjectId) -> Result<Vec<Posting>, 
 }
 
 /// At most `limit` postings before a position, newest first.
-pub fn newest(reading: &Reading, subject: SubjectId, before: u64, limit: usize) -> Result<Vec<Posting>, Error> {
+pub fn newest(
+    reading: &Reading,
+    subject: SubjectId,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<Posting>, Error> {
     let Some(row) = reading.get(&store::person(subject))? else { return Ok(Vec::new()) };
     let person = Person::decode(&row)?;
     let mut found: Vec<Posting> =

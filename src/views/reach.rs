@@ -17,7 +17,8 @@ const FETCH: usize = 512;
 pub struct Reach {
     pub log: Arc<dyn Log>,
     pub keys: Arc<dyn IndexKeys>,
-    runtime: Arc<tokio::runtime::Runtime>,
+    /// Always there until the handle is dropped.
+    runtime: Option<Arc<tokio::runtime::Runtime>>,
 }
 
 impl Reach {
@@ -28,11 +29,14 @@ impl Reach {
             .enable_time()
             .build()
             .map_err(Error::Io)?;
-        Ok(Reach { log, keys, runtime: Arc::new(runtime) })
+        Ok(Reach { log, keys, runtime: Some(Arc::new(runtime)) })
     }
 
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(future),
+            None => unreachable!("only `drop` takes it, and nothing runs after it"),
+        }
     }
 
     pub fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error> {
@@ -64,15 +68,10 @@ impl Reach {
 }
 
 impl Drop for Reach {
-    /// A runtime must not be dropped where one is driven, so the last handle lets it go unawaited.
+    /// A runtime must not be awaited on a thread that drives tasks, where the last handle may go.
     fn drop(&mut self) {
-        if Arc::strong_count(&self.runtime) == 1
-            && let Ok(spare) = tokio::runtime::Builder::new_current_thread().build()
-        {
-            let runtime = std::mem::replace(&mut self.runtime, Arc::new(spare));
-            if let Some(runtime) = Arc::into_inner(runtime) {
-                runtime.shutdown_background();
-            }
+        if let Some(runtime) = self.runtime.take().and_then(Arc::into_inner) {
+            runtime.shutdown_background();
         }
     }
 }

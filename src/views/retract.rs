@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::id::{EventId, Id, SubjectId};
-use crate::record::MarkUse;
+use crate::domain::id::{EventId, Id, Mark, SubjectId};
 use crate::views::Error;
 use crate::views::apply::Applier;
-use crate::views::codec::Malformed;
+use crate::views::codec::{Malformed, Reader, put_u64};
 use crate::views::decode::Decoded;
 use crate::views::fold::{self, fold, split_key};
 use crate::views::mark;
 use crate::views::own::Own;
-use crate::views::person::{Entries, Person};
+use crate::views::person::{Entries, Key, Person};
 use crate::views::postings;
-use crate::views::registers;
+use crate::views::registers::{self, Registers};
 use crate::views::store::{self, Reading, tag};
 use crate::views::{lock, shape};
 
@@ -55,8 +54,12 @@ impl Taken {
     }
 }
 
+/// People who go with the record at hand: their rows still stand, and no longer count.
+pub type Gone = BTreeSet<SubjectId>;
+
 impl Applier {
-    /// Notes what an event takes back, and folds everybody anew whom the originals touched.
+    /// Notes what an event takes back, and folds everybody anew whom the originals touched. The
+    /// notes are committed first; should the rest be lost, the replay notes the same again.
     pub(super) fn take_back(&mut self, event: &Decoded) -> Result<(), Error> {
         let Some(emitter) = fold::retracted_emitter(&event.body_json) else { return Ok(()) };
         let mut sources = BTreeSet::new();
@@ -68,22 +71,20 @@ impl Applier {
                 }
             }
         }
-        if sources.is_empty() {
-            return Ok(());
-        }
         let ids = fold::retracted_ids(event).event_ids;
+        let mut batch = self.store.batch(ids.len() * sources.len());
         for id in &ids {
             self.taken.add(*id);
             for by in &sources {
-                self.rows.push((store::retracted(&emitter, *id, *by), Some(Vec::new())));
+                batch.number(&store::retracted(&emitter, *id, *by), event.position);
             }
         }
-        self.commit()?;
-        self.refold_originals(&emitter, &ids)
+        batch.commit()?;
+        self.refold_originals(&emitter, &ids, &Gone::new())
     }
 
     /// Folds anew everybody named by these events, as far as they are applied.
-    fn refold_originals(&mut self, emitter: &Id, ids: &[EventId]) -> Result<(), Error> {
+    fn refold_originals(&mut self, emitter: &Id, ids: &[EventId], gone: &Gone) -> Result<(), Error> {
         let ids: Vec<_> = ids.iter().map(|id| (emitter.clone(), *id)).collect();
         let mut positions: Vec<u64> =
             self.reach.find(&ids)?.into_iter().flatten().filter(|position| *position < self.next).collect();
@@ -98,122 +99,95 @@ impl Applier {
             Ok(())
         })?;
         if register {
-            let loaded = registers::load(&self.store.reading(), &self.reach)?;
-            *lock::write(&self.shared.registers) = loaded;
+            let mut loaded = Registers::load(&self.store.reading(), &self.reach, gone)?;
+            std::mem::swap(&mut *lock::write(&self.shared.registers), &mut loaded);
         }
         for subject in people {
-            self.refold(subject)?;
+            self.refold(subject, gone)?;
         }
         Ok(())
     }
 
     /// A person's state from the log again, without what was taken back. Everything before must be
     /// committed.
-    fn refold(&mut self, subject: SubjectId) -> Result<(), Error> {
+    fn refold(&mut self, subject: SubjectId, gone: &Gone) -> Result<(), Error> {
         let Some(person) = self.people.get(subject)? else { return Ok(()) };
-        let before = person.entries.clone();
+        let before = std::mem::take(&mut person.entries);
         let reading = self.store.reading();
+        let mut replay = Replay::new(&reading, subject, gone);
         let positions: Vec<u64> =
             postings::ascending(&reading, subject)?.iter().map(|posting| posting.position).collect();
-        let mut after = Entries::new();
-        let mut bindings = BTreeMap::new();
-        let reach = self.reach.clone();
-        reach.decode_all(&positions, |event| {
-            if is_retracted(&reading, &event)? {
-                return Ok(());
-            }
-            let number = lock::read(&self.shared.shapes).number(&event.shape).unwrap_or(0);
-            for part in event.parts.iter().filter(|part| part.subject == Some(subject)) {
-                if part.role.is_data_subject() && shape::is_reading(event.event_type)
-                    || repeats(&event, part.number)
-                {
-                    continue;
-                }
-                let mut erased = Vec::new();
-                for other in event.data_subjects().filter(|_| fold::is_link(event.event_type)) {
-                    if reading.get(&store::erased(other))?.is_some() {
-                        erased.push(other);
-                    }
-                }
-                fold(&mut after, &event, part, number, |other| erased.contains(&other));
-                for id in part.marks(MarkUse::Bind) {
-                    bindings.insert(store::binding(id.mark, event.at, event.position), ());
-                }
-            }
-            Ok(())
+        let shared = std::sync::Arc::clone(&self.shared);
+        self.reach.decode_all(&positions, |event| {
+            let number = lock::read(&shared.shapes).number(&event.shape).unwrap_or(0);
+            replay.add(&event, number)
         })?;
-        for own in owns(&before)? {
-            if let Some(key) = binding_row(&own)
-                && !bindings.contains_key(&key)
-            {
-                self.rows.push((key, None));
-            }
-        }
+        let bindings = rows_of_bindings(&replay.entries)?;
+        let stale = rows_of_bindings(&before)?.into_iter().filter(|key| !bindings.contains(key));
+        self.rows.extend(stale.map(|key| (key, None)));
         if let Some(person) = self.people.get(subject)? {
-            person.entries = after;
+            person.retracted = replay.retracted;
+            person.entries = replay.entries;
         }
         Ok(())
     }
 
-    /// Removes everything that a rebuild would not see once the person's pieces are purged.
+    /// Removes everything that a rebuild would not see once the people's pieces are purged. The
+    /// rows go in the commit that counts the record as applied.
     pub(super) fn erase(&mut self, event: &Decoded) -> Result<(), Error> {
-        self.commit()?;
-        let subjects: BTreeSet<SubjectId> = event.data_subjects().collect();
-        for subject in subjects {
-            self.erase_person(subject, event.position)?;
-            self.commit()?;
+        let gone: Gone = event.data_subjects().collect();
+        let reading = self.store.reading();
+        let mut back: BTreeMap<Id, Vec<EventId>> = BTreeMap::new();
+        for subject in &gone {
+            self.people.erase(*subject);
+        }
+        for subject in &gone {
+            self.rows.push((store::person(*subject).to_vec(), None));
+            let mut value = Vec::new();
+            put_u64(&mut value, event.position);
+            self.rows.push((store::erased(*subject).to_vec(), Some(value)));
+            for row in reading.prefix(&store::postings_of(*subject)) {
+                self.rows.push((row?.0.to_vec(), None));
+            }
+            let Some(row) = reading.get(&store::person(*subject))? else { continue };
+            for (key, _) in Person::decode(&row)?.entries {
+                self.erase_entry(&reading, *subject, &key, &mut back)?;
+            }
+        }
+        for (emitter, events) in back {
+            self.refold_originals(&emitter, &events, &gone)?;
         }
         Ok(())
     }
 
-    fn erase_person(&mut self, subject: SubjectId, position: u64) -> Result<(), Error> {
-        let reading = self.store.reading();
-        let person = match reading.get(&store::person(subject))? {
-            Some(row) => Person::decode(&row)?,
-            None => Person::default(),
-        };
-        let mut taken_back: BTreeMap<Id, Vec<EventId>> = BTreeMap::new();
-        for (key, _) in &person.entries {
-            let (_, own) = split_key(key)?;
-            if let Some((_, other)) = own.other
-                && let Some(other) = self.people.get(other)?
-            {
-                other.entries.retain(|(key, _)| !names(key, subject));
-            }
-            if let Some((_, mark)) = own.mark {
-                self.forget_named(&reading, subject, mark)?;
-            }
-            self.rows.extend(binding_row(&own).map(|key| (key, None)));
-            if let Some(event) = own.retracts
-                && let Some(emitter) = self.emitter_of_retraction(key)?
-            {
-                self.rows.push((store::retracted(&emitter, event, Some(subject)), None));
-                taken_back.entry(emitter).or_default().push(event);
-            }
+    fn erase_entry(
+        &mut self,
+        reading: &Reading,
+        subject: SubjectId,
+        key: &Key,
+        back: &mut BTreeMap<Id, Vec<EventId>>,
+    ) -> Result<(), Error> {
+        let (_, own) = split_key(key)?;
+        if let Some((_, other)) = own.other
+            && let Some(other) = self.people.get(other)?
+        {
+            other.entries.retain(|(key, _)| !names(key, subject));
         }
-        for row in reading.prefix(&store::postings_of(subject)) {
-            self.rows.push((row?.0.to_vec(), None));
+        if let Some((_, mark)) = own.mark {
+            self.forget_named(reading, subject, mark)?;
         }
-        self.rows.push((store::person(subject).to_vec(), None));
-        let mut value = Vec::new();
-        crate::views::codec::put_u64(&mut value, position);
-        self.rows.push((store::erased(subject).to_vec(), Some(value)));
-        self.people.evict(subject);
-        drop(reading);
-        self.commit()?;
-        for (emitter, events) in taken_back {
-            self.refold_originals(&emitter, &events)?;
+        self.rows.extend(binding_row(&own).map(|key| (key, None)));
+        if let Some(event) = own.retracts
+            && let Some(emitter) = self.emitter_of_retraction(key)?
+        {
+            self.rows.push((store::retracted(&emitter, event, Some(subject)), None));
+            back.entry(emitter).or_default().push(event);
         }
         Ok(())
     }
 
     /// Parts that count as the person's through one of the marks go with the person.
-    fn forget_named(
-        &mut self,
-        reading: &Reading,
-        subject: SubjectId,
-        mark: crate::domain::id::Mark,
-    ) -> Result<(), Error> {
+    fn forget_named(&mut self, reading: &Reading, subject: SubjectId, mark: Mark) -> Result<(), Error> {
         for row in mark::named(reading, mark) {
             let (at, position, part, marks) = row?;
             let holder = mark::attribute(reading, &lock::read(&self.shared.shapes), &marks, at, u64::MAX)?;
@@ -226,7 +200,7 @@ impl Applier {
         Ok(())
     }
 
-    fn emitter_of_retraction(&self, key: &crate::views::person::Key) -> Result<Option<Id>, Error> {
+    fn emitter_of_retraction(&self, key: &Key) -> Result<Option<Id>, Error> {
         let (bytes, _) = split_key(key)?;
         let inline = bytes.map(shape::decode).transpose()?;
         let shapes = lock::read(&self.shared.shapes);
@@ -235,16 +209,76 @@ impl Applier {
     }
 }
 
-/// Whether an event was taken back, as far as these rows know.
-pub fn is_retracted(reading: &Reading, event: &Decoded) -> Result<bool, Error> {
+/// Folds one person's records again, without those taken back.
+pub struct Replay<'a> {
+    reading: &'a Reading,
+    subject: SubjectId,
+    gone: &'a Gone,
+    pub entries: Entries,
+    pub events: u64,
+    pub retracted: u64,
+}
+
+impl<'a> Replay<'a> {
+    pub fn new(reading: &'a Reading, subject: SubjectId, gone: &'a Gone) -> Self {
+        Replay { reading, subject, gone, entries: Entries::new(), events: 0, retracted: 0 }
+    }
+
+    /// Adds a record, whatever the order. `shape` is its number; 0 writes the shape out.
+    pub fn add(&mut self, event: &Decoded, shape: u32) -> Result<(), Error> {
+        if event.data_subjects().any(|subject| subject == self.subject)
+            && !shape::is_reading(event.event_type)
+        {
+            self.events += 1;
+            if is_retracted(self.reading, event, self.gone)? {
+                self.retracted += 1;
+                return Ok(());
+            }
+        } else if is_retracted(self.reading, event, self.gone)? {
+            return Ok(());
+        }
+        for part in event.parts.iter().filter(|part| part.subject == Some(self.subject)) {
+            let reading = part.role.is_data_subject() && shape::is_reading(event.event_type);
+            if reading || repeats(event, part.number) {
+                continue;
+            }
+            let mut erased = BTreeSet::new();
+            for other in event.data_subjects().filter(|_| fold::is_link(event.event_type)) {
+                if self.gone.contains(&other) || self.reading.get(&store::erased(other))?.is_some() {
+                    erased.insert(other);
+                }
+            }
+            fold(&mut self.entries, event, part, shape, |other| erased.contains(&other));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event was taken back, as far as these rows know, by somebody who is not gone.
+pub fn is_retracted(reading: &Reading, event: &Decoded, gone: &Gone) -> Result<bool, Error> {
     if !fold::can_be_retracted(event.event_type) {
         return Ok(false);
     }
-    was_taken_back(reading, &event.emitter, event.event_id)
+    Ok(taken_back_by(reading, &event.emitter, event.event_id, gone)?.is_some())
 }
 
-pub fn was_taken_back(reading: &Reading, emitter: &Id, event: EventId) -> Result<bool, Error> {
-    reading.prefix(&store::retracted_event(emitter, event)).next().transpose().map(|row| row.is_some())
+/// The position of the first event that took this one back.
+pub fn taken_back_by(
+    reading: &Reading,
+    emitter: &Id,
+    event: EventId,
+    gone: &Gone,
+) -> Result<Option<u64>, Error> {
+    let mut first = None;
+    for row in reading.prefix(&store::retracted_event(emitter, event)) {
+        let (key, value) = row?;
+        let by = key.last_chunk::<16>().ok_or(Malformed("retraction"))?;
+        if !gone.contains(&SubjectId(*by)) {
+            let position = Reader::new(&value, "retraction").u64()?;
+            first = Some(first.map_or(position, |first: u64| first.min(position)));
+        }
+    }
+    Ok(first)
 }
 
 /// Whether an earlier part names the same person in the same role.
@@ -255,12 +289,16 @@ pub fn repeats(event: &Decoded, number: u8) -> bool {
         .any(|earlier| earlier.subject == part.subject && earlier.role == part.role)
 }
 
-fn names(key: &crate::views::person::Key, subject: SubjectId) -> bool {
+fn names(key: &Key, subject: SubjectId) -> bool {
     split_key(key).is_ok_and(|(_, own)| own.other.is_some_and(|(_, other)| other == subject))
 }
 
-fn owns(entries: &Entries) -> Result<Vec<Own>, Malformed> {
-    entries.iter().map(|(key, _)| split_key(key).map(|(_, own)| own)).collect()
+fn rows_of_bindings(entries: &Entries) -> Result<BTreeSet<Vec<u8>>, Malformed> {
+    let mut rows = BTreeSet::new();
+    for (key, _) in entries {
+        rows.extend(binding_row(&split_key(key)?.1));
+    }
+    Ok(rows)
 }
 
 /// The row that a bound mark has beside its person's.

@@ -30,11 +30,23 @@ pub enum Keep {
 /// not named here is kept act by act, which is never wrong, only larger.
 pub fn keep(event_type: EventType) -> Keep {
     match event_type.as_str() {
-        "DataCollected" | "DataUsed" | "DataShared" | "DataTransferred" | "MessageSent" | "NoticeShown"
-        | "SdkObserved" | "DevicePermissionChanged" | "ServiceRefused" | "AutomatedDecisionMade"
+        "DataCollected"
+        | "DataUsed"
+        | "DataShared"
+        | "DataTransferred"
+        | "MessageSent"
+        | "NoticeShown"
+        | "SdkObserved"
+        | "DevicePermissionChanged"
+        | "ServiceRefused"
+        | "AutomatedDecisionMade"
         | "AccountRegistered" => Keep::Tally,
         "StaffAccessed" => Keep::Coarse,
-        "RecordsRead" | "ContentDisclosed" | "ExportProduced" | "EventsRetracted" | "IdentityErasureAccepted"
+        "RecordsRead"
+        | "ContentDisclosed"
+        | "ExportProduced"
+        | "EventsRetracted"
+        | "IdentityErasureAccepted"
         | "IdentityErased" => Keep::Nothing,
         _ if event_type.about() == About::Nobody => Keep::Nothing,
         _ => Keep::Act,

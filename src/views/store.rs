@@ -7,8 +7,12 @@
 
 use std::path::Path;
 
-use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Readable, Slice, Snapshot};
+use fjall::config::{
+    BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Readable, Slice, Snapshot,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::id::{EventId, Id, Mark, SubjectId};
@@ -249,7 +253,10 @@ impl Reading {
     }
 
     /// Rows in order of their keys; may be walked from the end.
-    pub fn prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), Error>> + use<> {
+    pub fn prefix(
+        &self,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), Error>> + use<> {
         self.snapshot.prefix(&self.rows, prefix).map(|row| row.into_inner().map_err(Error::from))
     }
 
@@ -257,8 +264,6 @@ impl Reading {
         &self,
         range: std::ops::Range<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), Error>> + use<> {
-        self.snapshot
-            .range::<&[u8], _>(&self.rows, range)
-            .map(|row| row.into_inner().map_err(Error::from))
+        self.snapshot.range::<&[u8], _>(&self.rows, range).map(|row| row.into_inner().map_err(Error::from))
     }
 }

@@ -35,7 +35,7 @@ impl Zone {
                 self.anything = true;
             }
         }
-        widen(&mut self.occurred, event.at);
+        widen(&mut self.occurred, event.occurred_at);
         widen(&mut self.recorded, event.recorded_at);
     }
 
