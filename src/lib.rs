@@ -1,6 +1,7 @@
 //! Custody: the chain of custody of personal data.
 
 pub mod clock;
+pub mod dirlock;
 pub mod domain;
 pub mod limits;
 pub mod log;

@@ -4,7 +4,9 @@
 //! *records*: one header line that is never changed, and *pieces* (index blocks and sealed parts)
 //! that can be purged one by one without touching the header.
 
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
+#[cfg(any(test, feature = "testing"))]
 pub mod faulty;
 pub mod segments;
 
@@ -57,10 +59,18 @@ pub enum Error {
     Refused(&'static str),
     /// Nothing was stored; the same call may succeed later.
     #[error("log unavailable: {reason}")]
-    Unavailable { reason: &'static str, #[source] source: Option<std::io::Error> },
+    Unavailable {
+        reason: &'static str,
+        #[source]
+        source: Option<std::io::Error>,
+    },
     /// The answer was lost: the batch may or may not be stored. `find` tells, after a while.
     #[error("outcome unknown: {reason}")]
-    Unknown { reason: &'static str, #[source] source: Option<std::io::Error> },
+    Unknown {
+        reason: &'static str,
+        #[source]
+        source: Option<std::io::Error>,
+    },
     /// Stored bytes do not check. The log is read-only from now on; somebody has to look.
     #[error("log corrupt at position {position}, {place}: {what}")]
     Corrupt { position: u64, place: String, what: &'static str },
@@ -100,7 +110,8 @@ pub trait Log: Send + Sync {
 
     /// Records from `from` on, in order, until `max_records` or about `max_bytes` are reached; at
     /// least one if there is one. Empty at the head.
-    async fn read(&self, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<StoredRecord>, Error>;
+    async fn read(&self, from: u64, max_records: usize, max_bytes: usize)
+    -> Result<Vec<StoredRecord>, Error>;
 
     /// Single records, in the order asked. A position at or beyond the head is an error.
     async fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error>;

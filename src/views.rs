@@ -25,6 +25,7 @@ pub mod people;
 pub mod person;
 pub mod postings;
 pub mod reach;
+pub mod rebuild;
 pub mod registers;
 pub mod report;
 pub mod retract;
@@ -45,6 +46,7 @@ use std::time::Duration;
 
 pub use event_view::EventView;
 pub use list::{Cursor, Filter, Page};
+pub use rebuild::{Comparison, Progress};
 pub use report::{Report, ReportOptions};
 
 use crate::domain::event::catalogue::ActivityRegistered;
@@ -103,6 +105,10 @@ pub enum Error {
     /// Not within the time given.
     #[error("the views have not reached position {wanted} yet, but {applied}")]
     NotYet { wanted: u64, applied: u64 },
+    #[error("the views are being rebuilt or compared already")]
+    Busy,
+    #[error("the rebuild was called off")]
+    CalledOff,
     #[error("the views have stopped: {0}")]
     Stopped(String),
 }
@@ -149,7 +155,7 @@ impl Views {
         if let Some(number) = generation::current(&options.dir)? {
             // The store's own code may panic on bytes that it wrote and others changed.
             let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                Generation::open(&options, number, reach.clone())
+                Generation::open(&options, number, reach.clone(), None)
             }));
             match opened {
                 Ok(Ok(generation)) => live = Some(generation),
@@ -171,7 +177,7 @@ impl Views {
             Some(live) => live,
             None => {
                 let number = present.last().map_or(1, |last| last + 1);
-                let made = Generation::open(&options, number, reach.clone())?;
+                let made = Generation::open(&options, number, reach.clone(), None)?;
                 generation::set_current(&options.dir, number)?;
                 incomplete = (head > 0).then_some((head, why));
                 made

@@ -105,9 +105,13 @@ impl Watch for News {
 }
 
 impl Generation {
-    /// Opens or makes a generation and starts to follow the log. `end` bounds nothing but the
-    /// commits: see `Options`.
-    pub fn open(options: &Options, number: u64, reach: Reach) -> Result<Arc<Generation>, Error> {
+    /// Opens or makes a generation and starts to follow the log, for ever or up to a position.
+    pub fn open(
+        options: &Options,
+        number: u64,
+        reach: Reach,
+        until: Option<u64>,
+    ) -> Result<Arc<Generation>, Error> {
         let dir = path(&options.dir, number);
         let store = Store::open(&dir, options.cache_bytes / 4)?;
         let reading = store.reading();
@@ -130,14 +134,12 @@ impl Generation {
         });
         let stop = Arc::new(Stop::default());
         let watcher: Arc<dyn Watch> = news.clone();
-        let threads = runner::start(
-            applier,
-            reach,
-            Arc::clone(&stop),
-            watcher,
-            options.chunk_records.max(1),
-            options.decoders,
-        )?;
+        let how = runner::How {
+            chunk_records: options.chunk_records.max(1),
+            decoders: options.decoders.max(1),
+            until: until.unwrap_or(u64::MAX),
+        };
+        let threads = runner::start(applier, reach, Arc::clone(&stop), watcher, how)?;
         Ok(Arc::new(Generation { number, store, shared, stop, threads: Mutex::new(threads), news }))
     }
 

@@ -61,18 +61,26 @@ struct Slice {
 /// So near to the head nothing is held back for a larger commit.
 const NEAR: u64 = 4096;
 
+/// How a runner works; see `Options`.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    pub chunk_records: usize,
+    pub decoders: usize,
+    /// The first position that is not applied any more.
+    pub until: u64,
+}
+
 /// Starts all threads; they end when `stop` is heard or an error is met.
 pub fn start(
     applier: Applier,
     reach: Reach,
     stop: Arc<Stop>,
     watch: Arc<dyn Watch>,
-    chunk_records: usize,
-    decoders: usize,
+    how: How,
 ) -> Result<Vec<JoinHandle<()>>, Error> {
     let mut threads = Vec::new();
     let (mut dealt, mut decoded) = (Vec::new(), Vec::new());
-    for n in 0..decoders.max(1) {
+    for n in 0..how.decoders {
         let (to, from) = sync_channel::<Result<Vec<StoredRecord>, Error>>(WAITING);
         let (done, taken) = sync_channel::<Slice>(WAITING);
         let reach = reach.clone();
@@ -85,7 +93,7 @@ pub fn start(
     threads.push(spawn("views-read", move || read(&behind, from, &reading, &dealt))?);
     threads.push(spawn("views-apply", move || {
         let apply = Apply { applier, held: 0, watch: &*watch };
-        let why = apply.run(&decoded, &reach, chunk_records).err();
+        let why = apply.run(&decoded, &reach, how).err();
         stop.stop();
         drop(decoded);
         watch.ended(why);
@@ -184,11 +192,12 @@ struct Apply<'a> {
 
 impl Apply<'_> {
     /// Takes slices in turn; commits when it is near the head or enough is held back.
-    fn run(mut self, decoded: &[Receiver<Slice>], reach: &Reach, chunk_records: usize) -> Result<(), Error> {
+    fn run(mut self, decoded: &[Receiver<Slice>], reach: &Reach, how: How) -> Result<(), Error> {
         for from in decoded.iter().cycle() {
             let slice = match from.try_recv() {
                 Err(TryRecvError::Empty) => {
-                    if reach.log.head().saturating_sub(self.applier.next()) <= NEAR {
+                    let head = reach.log.head().min(how.until);
+                    if head.saturating_sub(self.applier.next()) <= NEAR {
                         self.commit()?;
                     }
                     from.recv().ok()
@@ -197,9 +206,12 @@ impl Apply<'_> {
             };
             let Some(slice) = slice else { break };
             for event in &slice.events {
+                if event.position >= how.until {
+                    return self.commit();
+                }
                 self.applier.apply(event)?;
                 self.held += 1;
-                if self.held >= chunk_records {
+                if self.held >= how.chunk_records {
                     self.commit()?;
                 }
             }

@@ -1,0 +1,139 @@
+//! A log that fails on purpose: for tests of those who call one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
+use crate::domain::id::{EventId, Id};
+
+/// A kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Append,
+    Find,
+    Read,
+    Get,
+    Wait,
+    Purge,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It goes through.
+    Pass,
+    /// It fails with `Unavailable` and has no effect.
+    Before,
+    /// It takes effect, and then fails with `Unknown`.
+    After,
+    /// It fails with `ReadOnly` and has no effect.
+    ReadOnly,
+}
+
+/// Hands calls on to another log, except those that the script says to fail.
+pub struct Faulty {
+    inner: Arc<dyn Log>,
+    script: Mutex<Vec<(Call, VecDeque<Fault>)>>,
+}
+
+impl Faulty {
+    pub fn new(inner: Arc<dyn Log>) -> Faulty {
+        Faulty { inner, script: Mutex::default() }
+    }
+
+    /// What happens to the next calls of that kind, in order, after those scripted already.
+    pub fn script(&self, call: Call, faults: impl IntoIterator<Item = Fault>) {
+        let mut script = self.lock();
+        match script.iter_mut().find(|(kind, _)| *kind == call) {
+            Some((_, waiting)) => waiting.extend(faults),
+            None => script.push((call, faults.into_iter().collect())),
+        }
+    }
+
+    /// Whether every scripted call was made.
+    pub fn is_done(&self) -> bool {
+        self.lock().iter().all(|(_, waiting)| waiting.is_empty())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Call, VecDeque<Fault>)>> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run<T>(&self, call: Call, effect: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let fault = self.lock().iter_mut().find(|(kind, _)| *kind == call).and_then(|(_, w)| w.pop_front());
+        match fault.unwrap_or(Fault::Pass) {
+            Fault::Pass => effect.await,
+            Fault::Before => Err(Error::Unavailable { reason: "scripted, before", source: None }),
+            Fault::ReadOnly => Err(Error::ReadOnly("scripted".into())),
+            Fault::After => {
+                effect.await?;
+                Err(Error::Unknown { reason: "scripted, after", source: None })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Log for Faulty {
+    async fn append(&self, batch: Vec<NewRecord>) -> Result<Vec<Outcome>, Error> {
+        self.run(Call::Append, self.inner.append(batch)).await
+    }
+
+    async fn find(&self, ids: &[(Id, EventId)]) -> Result<Vec<Option<u64>>, Error> {
+        self.run(Call::Find, self.inner.find(ids)).await
+    }
+
+    async fn read(
+        &self,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        self.run(Call::Read, self.inner.read(from, max_records, max_bytes)).await
+    }
+
+    async fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error> {
+        self.run(Call::Get, self.inner.get(positions)).await
+    }
+
+    fn head(&self) -> u64 {
+        self.inner.head()
+    }
+
+    async fn wait_beyond(&self, position: u64) -> Result<(), Error> {
+        self.run(Call::Wait, self.inner.wait_beyond(position)).await
+    }
+
+    async fn purge(&self, pieces: &[PieceRef]) -> Result<(), Error> {
+        self.run(Call::Purge, self.inner.purge(pieces)).await
+    }
+
+    fn status(&self) -> Status {
+        self.inner.status()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::contract::record;
+    use crate::log::segments::{Options, Segments};
+
+    #[tokio::test]
+    async fn calls_fail_as_scripted_before_or_after_their_effect() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Faulty::new(Arc::new(Segments::open(Options::new(dir.path())).unwrap()));
+        log.script(Call::Append, [Fault::Before, Fault::After, Fault::ReadOnly]);
+        let before = log.append(vec![record("app", 1)]).await;
+        assert!(matches!(before, Err(Error::Unavailable { .. })));
+        assert_eq!(log.head(), 0);
+        let after = log.append(vec![record("app", 1)]).await;
+        assert!(matches!(after, Err(Error::Unknown { .. })));
+        assert_eq!(log.head(), 1);
+        assert!(matches!(log.append(vec![record("app", 1)]).await, Err(Error::ReadOnly(_))));
+        assert!(log.is_done());
+        assert_eq!(log.append(vec![record("app", 1)]).await.unwrap(), [Outcome::Exists(0)]);
+    }
+}

@@ -1,0 +1,51 @@
+//! What the adapter adds to the contract: what it does when bytes or calls go wrong.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+
+use super::*;
+use crate::log::contract::{self, Storage, record};
+
+mod crash;
+mod damage;
+mod faults;
+mod model;
+
+/// Small enough that a few records roll a segment, a chunk and a generation of ids.
+fn small(dir: &Path) -> Options {
+    let mut options = Options::new(dir);
+    options.segment_bytes = 4 << 10;
+    options.ids = (8, 16);
+    options
+}
+
+struct Small(TempDir);
+
+#[async_trait]
+impl Storage for Small {
+    async fn open(&self) -> Arc<dyn Log> {
+        Arc::new(Segments::open(small(self.0.path())).unwrap())
+    }
+}
+
+struct Usual(TempDir);
+
+#[async_trait]
+impl Storage for Usual {
+    async fn open(&self) -> Arc<dyn Log> {
+        Arc::new(Segments::open(Options::new(self.0.path())).unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_contract_holds_with_the_usual_options() {
+    contract::run(|| Usual(tempfile::tempdir().unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_contract_holds_across_small_segments_and_generations() {
+    contract::run(|| Small(tempfile::tempdir().unwrap())).await;
+}
