@@ -73,7 +73,8 @@ impl App {
         if let Some(holder) = known {
             return Ok(holder);
         }
-        let holder = self.vault.holder_of(crate::vault::HolderKind::Organisation, controller.as_str()).await?;
+        let holder =
+            self.vault.holder_of(crate::vault::HolderKind::Organisation, controller.as_str()).await?;
         let mut organisations = self.organisations.write().unwrap_or_else(|e| e.into_inner());
         Ok(Arc::clone(organisations.entry(controller.clone()).or_insert(holder)))
     }

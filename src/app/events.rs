@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::app::error::Error;
 use crate::app::App;
+use crate::app::error::Error;
+use crate::views::EventView;
+use crate::views::ask::Ask;
 use crate::views::list::{Cursor, Filter, Page};
-use crate::views::{Ask, EventView};
 
 impl App {
     /// The event at a position. One that the views have not reached yet is waited for.

@@ -1,11 +1,13 @@
 //! Events that custody itself records: what it opened, who read.
 
+use crate::app::App;
 use crate::app::access::Caller;
 use crate::app::error::Error;
 use crate::app::record::Receipt;
-use crate::app::App;
 use crate::domain::event::catalogue::{LogOpened, RecordsRead};
-use crate::domain::event::{ActorKind, Body, Envelope, Event, Person, ReadLevel, References, Role, TimeSource};
+use crate::domain::event::{
+    ActorKind, Body, Envelope, Event, Person, ReadLevel, References, Role, TimeSource,
+};
 use crate::domain::id::{EventId, Id};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::personal::Personal;
@@ -110,4 +112,3 @@ fn event_id(now: crate::domain::time::Timestamp) -> Result<EventId, Error> {
     let ms = u64::try_from(now.ms()).unwrap_or_default();
     Ok(EventId(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()))
 }
-

@@ -18,10 +18,11 @@ use crate::domain::id::{Digest, EventId, Id};
 use crate::domain::time::Timestamp;
 use crate::log::{NewRecord, Outcome, StoredRecord};
 use crate::record::{
-    self, Fingerprint, Header, IndexKey, IndexMark, Keys, MarkUse, PartRole, Party, Salt, SealedRecord, Sealing,
+    self, Fingerprint, Header, IndexKey, IndexMark, Keys, MarkUse, PartRole, Party, Salt, SealedRecord,
+    Sealing,
 };
-use crate::views::Views;
 use crate::vault::{Act, Entry, Holder, HolderKind, Resolution, Use};
+use crate::views::Views;
 
 /// What an emitter gets for an event that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,10 @@ impl App {
                 Err((places, error)) => fail_all(&mut answers, &places, error),
             }
         }
-        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(Error::internal("no_answer")))).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| Err(Error::internal("no_answer"))))
+            .collect()
     }
 
     fn check(
@@ -137,7 +141,12 @@ impl App {
     /// A retry gets its first receipt again, and what its event does to identity is done again,
     /// because the first attempt may have died in between.
     async fn existing(&self, checked: &Checked, position: u64) -> Result<Receipt, Error> {
-        let stored = self.log.get(&[position]).await?.pop().ok_or_else(|| Error::internal("position_without_record"))?;
+        let stored = self
+            .log
+            .get(&[position])
+            .await?
+            .pop()
+            .ok_or_else(|| Error::internal("position_without_record"))?;
         let header = Header::parse(&stored.header)?;
         if let Some(fingerprint) = self.stored_fingerprint(&header, &stored)?
             && fingerprint != checked.fingerprint
@@ -159,7 +168,11 @@ impl App {
 
     /// The fingerprint from whichever index block is still there. Where all were purged or their
     /// epoch's key is gone, the id alone decides and the event counts as a retry.
-    fn stored_fingerprint(&self, header: &Header<'_>, stored: &StoredRecord) -> Result<Option<Fingerprint>, Error> {
+    fn stored_fingerprint(
+        &self,
+        header: &Header<'_>,
+        stored: &StoredRecord,
+    ) -> Result<Option<Fingerprint>, Error> {
         for i in 0..header.parts.len() {
             let Some(Some(piece)) = stored.pieces.get(header.index_piece(i)) else { continue };
             let epoch = Header::index_epoch(piece)?;
@@ -177,8 +190,7 @@ impl App {
         answers: &mut Answers,
     ) -> Result<Vec<Ready>, (Vec<usize>, Error)> {
         let places: Vec<usize> = checked.iter().map(|c| c.at).collect();
-        let wanted: Vec<Entry> =
-            checked
+        let wanted: Vec<Entry> = checked
             .iter()
             .flat_map(|c| entries(&c.event, c.event.body.event_type().opens(), caller.home_realm()))
             .collect();
@@ -230,11 +242,13 @@ impl App {
             salt: Salt::random()?,
             fingerprint: checked.fingerprint,
             index_key,
-            organisation: organisation.identity.as_ref().ok_or_else(|| Error::internal("organisation_without_key"))?,
+            organisation: organisation
+                .identity
+                .as_ref()
+                .ok_or_else(|| Error::internal("organisation_without_key"))?,
         };
         let sealed = record::seal(event, &parties, &how)?;
-        let created =
-            resolutions.iter().filter(|r| r.created).filter_map(|r| r.holder.clone()).collect();
+        let created = resolutions.iter().filter(|r| r.created).filter_map(|r| r.holder.clone()).collect();
         let people = resolutions.into_iter().map(|r| r.holder).collect();
         Ok(Ready { checked, sealed, recorded_at: now, created, people })
     }
@@ -266,7 +280,9 @@ impl App {
                 Outcome::Exists(position) => self.existing(&one.checked, position).await,
                 Outcome::Appended(position) => {
                     seen.extend(one.created.iter().map(|holder| holder.subject));
-                    self.apply_to_vault(&one.checked.event, &one.people).await.map(|()| receipt(&one, position))
+                    self.apply_to_vault(&one.checked.event, &one.people)
+                        .await
+                        .map(|()| receipt(&one, position))
                 }
             });
         }

@@ -34,7 +34,10 @@ fn check_times(event: &mut Event, now: Timestamp, violations: &mut Vec<FieldViol
     let envelope = &mut event.envelope;
     let ahead = envelope.occurred_at.since(now);
     if envelope.time_source == TimeSource::Server && ahead > limits::AHEAD_MS {
-        violations.push(FieldViolation::new("event.occurred_at", "lies more than five minutes ahead of the server"));
+        violations.push(FieldViolation::new(
+            "event.occurred_at",
+            "lies more than five minutes ahead of the server",
+        ));
     }
     if -ahead > limits::BACKFILL_MS && !envelope.backfill {
         violations.push(FieldViolation::new("event.backfill", "is needed for an event older than 31 days"));
@@ -61,8 +64,12 @@ fn set_day_slot(event: &mut Event, registers: &dyn Registers, violations: &mut V
         ));
     }
     if envelope.window.is_some_and(|window| window.to.since(window.from) > limits::DAY_WINDOW_MS) {
-        violations.push(FieldViolation::new("event.window", "is longer than 24 hours for a record kind that is kept by day"));
+        violations.push(FieldViolation::new(
+            "event.window",
+            "is longer than 24 hours for a record kind that is kept by day",
+        ));
     }
-    let day = envelope.occurred_at.local_date(registers.zone(envelope.service.as_ref(), envelope.occurred_at));
+    let day =
+        envelope.occurred_at.local_date(registers.zone(envelope.service.as_ref(), envelope.occurred_at));
     body.slot = day.to_string().parse().ok();
 }

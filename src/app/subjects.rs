@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::app::App;
 use crate::app::access::Caller;
 use crate::app::error::Error;
 use crate::app::own::Opening;
-use crate::app::App;
 use crate::domain::event::{Body, EventType};
 use crate::domain::id::SubjectId;
 use crate::domain::identity::{Class, Identifier};
@@ -198,7 +198,12 @@ impl App {
         Ok(Evidence { opened: Some(opened), closed, view })
     }
 
-    fn index_of(&self, header: &Header<'_>, i: usize, view: &EventView) -> Result<Option<record::IndexBlock>, Error> {
+    fn index_of(
+        &self,
+        header: &Header<'_>,
+        i: usize,
+        view: &EventView,
+    ) -> Result<Option<record::IndexBlock>, Error> {
         let Some(Some(piece)) = view.record.pieces.get(header.index_piece(i)) else { return Ok(None) };
         let epoch = Header::index_epoch(piece)?;
         let key = self.keyring.index_key(epoch).map_err(|e| Error::fault("keyring", e))?;

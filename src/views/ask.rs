@@ -14,7 +14,7 @@ use crate::views::fold::{self, fold, split_key};
 use crate::views::generation::Generation;
 use crate::views::group::{Group, NamedPart, Resolver, Span};
 use crate::views::lock;
-use crate::views::person::{Entries, Person, add};
+use crate::views::person::{Person, add};
 use crate::views::postings;
 use crate::views::reach::Reach;
 use crate::views::report::{
