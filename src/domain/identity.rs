@@ -37,8 +37,18 @@ pub enum Kind {
 
 impl Kind {
     pub const ALL: [Kind; 12] = [
-        Kind::Account, Kind::Openid, Kind::Unionid, Kind::Phone, Kind::Email, Kind::DeviceSerial,
-        Kind::Imei, Kind::Oaid, Kind::AndroidId, Kind::Mac, Kind::Ip, Kind::Station,
+        Kind::Account,
+        Kind::Openid,
+        Kind::Unionid,
+        Kind::Phone,
+        Kind::Email,
+        Kind::DeviceSerial,
+        Kind::Imei,
+        Kind::Oaid,
+        Kind::AndroidId,
+        Kind::Mac,
+        Kind::Ip,
+        Kind::Station,
     ];
 
     pub fn class(self) -> Class {
@@ -82,7 +92,10 @@ impl FromStr for Kind {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        Kind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(Malformed("is not a kind of identifier"))
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(Malformed("is not a kind of identifier"))
     }
 }
 
@@ -97,7 +110,12 @@ pub struct Identifier {
 
 /// Normaliser version 1. `Ok(None)` for a placeholder that identifies nothing and is dropped.
 /// `home` is the country whose national form a telephone number without a prefix has.
-pub fn normalise(kind: Kind, realm: Option<Id>, value: &str, home: Option<Country>) -> Result<Option<Identifier>, Malformed> {
+pub fn normalise(
+    kind: Kind,
+    realm: Option<Id>,
+    value: &str,
+    home: Option<Country>,
+) -> Result<Option<Identifier>, Malformed> {
     let _ = (kind, realm, value, home);
     unimplemented!("written with the vault")
 }

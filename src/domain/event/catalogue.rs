@@ -78,14 +78,16 @@ pub trait Fields {
 /// Every event type: its number in the API's `oneof`, its name, whom it is about, and whether it
 /// may create a person (`domain.md` 2.5, rule 4).
 macro_rules! list {
-    ($then:ident) => { $then! {
-        20 AccountRegistered account_registered Person opens,
-        21 AccountCancelled account_cancelled Person,
-        22 NoticeShown notice_shown Person opens,
-        23 ConsentGiven consent_given Person opens,
-        30 DataCollected data_collected Anybody opens,
-        31 DataUsed data_used Anybody,
-    }};
+    ($then:ident) => {
+        $then! {
+            20 AccountRegistered account_registered Person opens,
+            21 AccountCancelled account_cancelled Person,
+            22 NoticeShown notice_shown Person opens,
+            23 ConsentGiven consent_given Person opens,
+            30 DataCollected data_collected Anybody opens,
+            31 DataUsed data_used Anybody,
+        }
+    };
 }
 pub(crate) use list;
 
@@ -158,7 +160,12 @@ list!(body);
 pub fn fields_of(body: &Body) -> Vec<(crate::domain::event::Place, &'static str)> {
     struct Names(Vec<(crate::domain::event::Place, &'static str)>);
     impl Visit for Names {
-        fn open<T: serde::Serialize + Unset>(&mut self, place: crate::domain::event::Place, name: &'static str, _: &T) {
+        fn open<T: serde::Serialize + Unset>(
+            &mut self,
+            place: crate::domain::event::Place,
+            name: &'static str,
+            _: &T,
+        ) {
             self.0.push((place, name));
         }
         fn sealed(&mut self, place: crate::domain::event::Place, name: &'static str, _: &Sealed) {
