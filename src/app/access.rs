@@ -4,21 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::error::Error;
 use crate::app::own::EMITTER;
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::Event;
 use crate::domain::id::{Country, Id};
-
-/// Types that only custody itself records.
-const RESERVED: [EventType; 9] = [
-    EventType::LogOpened,
-    EventType::LogContinued,
-    EventType::FormatRaised,
-    EventType::JobRan,
-    EventType::VaultMarked,
-    EventType::KeyRotated,
-    EventType::KeyDestroyed,
-    EventType::RecordsRead,
-    EventType::IdentityErased,
-];
 
 /// What a caller is to custody; each has the least that its work needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,7 +120,7 @@ impl Caller {
     /// Whether it may record this event.
     pub fn may_emit(&self, event: &Event) -> Result<(), Error> {
         let envelope = &event.envelope;
-        let own = envelope.emitter.as_str() == EMITTER || RESERVED.contains(&event.body.event_type());
+        let own = envelope.emitter.as_str() == EMITTER || event.body.event_type().is_own();
         if own && self.name.as_str() != EMITTER {
             let why = format!("{} events are custody's own", event.body.event_type().as_str());
             return Err(Error::PermissionDenied { reason: "reserved_type", why });

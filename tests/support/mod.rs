@@ -4,4 +4,5 @@
 pub mod crash;
 pub mod journal;
 pub mod rewind;
+pub mod server;
 pub mod trace;
