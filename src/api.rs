@@ -3,8 +3,15 @@
 //! is the only maker of gRPC statuses.
 
 pub mod access;
+pub mod admin;
 pub mod auth;
 pub mod convert;
+pub mod events;
 pub mod guard;
+pub mod ingest;
+pub mod page;
 pub mod pipeline;
+pub mod report;
 pub mod status;
+pub mod subjects;
+pub mod terms;

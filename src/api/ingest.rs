@@ -7,11 +7,15 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::api::convert::{self, Path, Violations};
 use crate::api::guard::Call;
-use crate::api::{convert, pipeline, status};
+use crate::api::terms::time;
+use crate::api::{pipeline, status};
 use crate::app::error::FieldViolation;
 use crate::app::record::Receipt;
 use crate::app::{App, Error};
+use crate::domain::event::Event;
+use crate::domain::id::Id;
 use crate::pb::ingest_service_server::{IngestService, IngestServiceServer};
 use crate::{limits, pb};
 
@@ -45,9 +49,10 @@ impl IngestService for Ingest {
         let Some(event) = request.into_inner().event else {
             return Err(call.status(Error::invalid("event", "is required")));
         };
-        let event = convert::event(event, "event", &call.caller);
+        let event = read(&self.app, &call, event);
         let answer = self.app.record(&call.caller, vec![event]).await.pop();
-        let receipt = answer.unwrap_or_else(|| Err(Error::internal("no_answer"))).map_err(|e| call.status(e))?;
+        let receipt =
+            answer.unwrap_or_else(|| Err(Error::internal("no_answer"))).map_err(|e| call.status(e))?;
         Ok(Response::new(pb::RecordEventResponse { receipt: Some(told(&receipt)) }))
     }
 
@@ -56,7 +61,8 @@ impl IngestService for Ingest {
         request: Request<pb::BatchRecordEventsRequest>,
     ) -> Result<Response<pb::BatchRecordEventsResponse>, Status> {
         let call = Call::of(&request)?;
-        let outcomes = record(&self.app, &call, request.into_inner().events).await.map_err(|e| call.status(e))?;
+        let outcomes =
+            record(&self.app, &call, request.into_inner().events).await.map_err(|e| call.status(e))?;
         Ok(Response::new(pb::BatchRecordEventsResponse { outcomes }))
     }
 
@@ -68,13 +74,14 @@ impl IngestService for Ingest {
         let app = Arc::clone(&self.app);
         let stop = self.stop.clone();
         let messages = request.into_inner().take_until(crate::server::listen::stopped(stop));
-        let answers = pipeline::in_order(messages, self.in_flight, move |message: pb::StreamEventsRequest| {
-            let (app, call) = (Arc::clone(&app), call.clone());
-            async move {
-                let outcomes = record(&app, &call, message.events).await.map_err(|e| call.status(e))?;
-                Ok(pb::StreamEventsResponse { sequence: message.sequence, outcomes })
-            }
-        });
+        let answers =
+            pipeline::in_order(messages, self.in_flight, move |message: pb::StreamEventsRequest| {
+                let (app, call) = (Arc::clone(&app), call.clone());
+                async move {
+                    let outcomes = record(&app, &call, message.events).await.map_err(|e| call.status(e))?;
+                    Ok(pb::StreamEventsResponse { sequence: message.sequence, outcomes })
+                }
+            });
         Ok(Response::new(Box::pin(answers)))
     }
 }
@@ -84,15 +91,34 @@ async fn record(app: &App, call: &Call, events: Vec<pb::Event>) -> Result<Vec<pb
     match events.len() {
         0 => return Err(Error::invalid("events", "is empty")),
         1..=limits::BATCH_EVENTS => {}
-        n => return Err(Error::invalid("events", format_args!("holds {n} events; at most {} go into one", limits::BATCH_EVENTS))),
+        n => {
+            return Err(Error::invalid(
+                "events",
+                format_args!("holds {n} events; at most {} go into one", limits::BATCH_EVENTS),
+            ));
+        }
     }
-    let converted: Vec<Result<_, Vec<FieldViolation>>> = events
-        .into_iter()
-        .enumerate()
-        .map(|(i, event)| convert::event(event, &format!("events[{i}]"), &call.caller))
-        .collect();
+    let converted = events.into_iter().map(|event| read(app, call, event)).collect();
     let answers = app.record(&call.caller, converted).await;
     Ok(answers.into_iter().map(|answer| outcome(answer, call)).collect())
+}
+
+/// Reads one event, or says everything that is wrong with it; paths begin at the event, because the
+/// outcome they stand in is that event's.
+fn read(app: &App, call: &Call, event: pb::Event) -> Result<Event, Vec<FieldViolation>> {
+    let root = Path::ROOT;
+    let mut violations = Violations::new();
+    let sent_at = convert::sent_at(&event);
+    let home = |_: Option<&Id>| app.home_country(&call.caller);
+    let read = convert::event(event, &root.field("event"), &home, &mut violations);
+    let violations = violations.into_vec();
+    match read {
+        Some(mut event) if violations.is_empty() => {
+            app.note_device_clock(&mut event, sent_at);
+            Ok(event)
+        }
+        _ => Err(violations.into_iter().map(|v| FieldViolation::new(v.field, v.description)).collect()),
+    }
 }
 
 fn outcome(answer: Result<Receipt, Error>, call: &Call) -> pb::Outcome {
@@ -109,7 +135,7 @@ fn told(receipt: &Receipt) -> pb::Receipt {
         event_id: receipt.event_id.to_string(),
         position: receipt.position,
         leaf_hash: receipt.leaf_hash.0.to_vec().into(),
-        recorded_at: Some(convert::timestamp(receipt.recorded_at)),
+        recorded_at: time(receipt.recorded_at),
         duplicate: receipt.duplicate,
         attributed: receipt.attributed,
     }
