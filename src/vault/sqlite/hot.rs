@@ -47,7 +47,7 @@ pub(super) fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> 
         return Ok(Step::Write);
     }
     let seen = |_: usize, pair: &Place| Ok(shared.cache.get(pair).is_some().then_some(true));
-    finish(shared, entry, &markings, &facts, decision, seen)
+    finish(entry, &markings, &facts, decision, seen)
 }
 
 /// With one reading transaction that the caller holds open.
@@ -58,12 +58,11 @@ pub(super) fn from_reader(db: &mut Db<'_>, entry: &Entry) -> Result<Step, Error>
         return Ok(Step::Write);
     }
     let who = decision.who;
-    let shared = db.shared;
     let seen = |i: usize, _: &Place| match who {
         Who::Existing(subject) => db.was_seen(subject, &entry.identifiers[i], &markings[i]).map(Some),
         _ => Ok(Some(true)),
     };
-    finish(shared, entry, &markings, &facts, decision, seen)
+    finish(entry, &markings, &facts, decision, seen)
 }
 
 /// Whether what is known of an identifier can change the answer: a shared one only if the entry
@@ -78,7 +77,6 @@ fn may_decide(entry: &Entry, kind: Kind) -> bool {
 /// The answer, with first sightings that `settle` has to note. `seen` says whether an association is
 /// stored; `None` if it cannot tell.
 fn finish(
-    shared: &Shared,
     entry: &Entry,
     markings: &[Marking],
     facts: &[Facts],
