@@ -120,7 +120,7 @@ fn batch_of(id: u64) -> Vec<NewRecord> {
         ..record("app", n)
     };
     (0..1 + id % 5)
-        .map(|n| if id % 4 == 0 { long(id * 10 + n) } else { record("app", id * 10 + n) })
+        .map(|n| if id.is_multiple_of(4) { long(id * 10 + n) } else { record("app", id * 10 + n) })
         .collect()
 }
 
