@@ -1,7 +1,81 @@
 //! The use cases: what the gRPC edge, the console, the command line and the jobs can ask for.
+//!
+//! The app keeps nothing of its own: a crash in it loses what was not acknowledged, and nothing
+//! else. Everything it answers comes from the ports it was given.
 
 pub mod access;
 pub mod error;
+pub mod events;
+pub mod house;
+pub mod keys;
+pub mod matter;
+pub mod own;
+pub mod record;
+pub mod rules;
+pub mod subjects;
 
 pub use access::{Caller, Role};
 pub use error::Error;
+pub use house::House;
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use crate::clock::Clock;
+use crate::domain::id::Id;
+use crate::log::Log;
+use crate::record::Fingerprinter;
+use crate::vault::keyring::Keyring;
+use crate::vault::{Holder, Vault};
+use crate::views::Views;
+
+/// The use cases and the ports they work on. Shared by all drivers.
+pub struct App {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) views: Arc<Views>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) house: House,
+    fingerprinter: Fingerprinter,
+    /// The keys of the few controllers whose data lie here.
+    organisations: RwLock<HashMap<Id, Arc<Holder>>>,
+}
+
+/// What the app works on.
+pub struct Ports {
+    pub clock: Arc<dyn Clock>,
+    pub log: Arc<dyn Log>,
+    pub vault: Arc<dyn Vault>,
+    pub views: Arc<Views>,
+    pub keyring: Arc<Keyring>,
+}
+
+impl App {
+    /// Fails where the keyring has no fingerprint secret.
+    pub fn new(ports: Ports, house: House) -> Result<App, Error> {
+        let secret = ports.keyring.fingerprint().map_err(|e| Error::fault("keyring", e))?;
+        Ok(App {
+            clock: ports.clock,
+            log: ports.log,
+            vault: ports.vault,
+            views: ports.views,
+            keyring: ports.keyring,
+            house,
+            fingerprinter: Fingerprinter::new(&secret),
+            organisations: RwLock::default(),
+        })
+    }
+
+    /// The keys of a controller, made at first use.
+    pub(crate) async fn organisation(&self, controller: &Id) -> Result<Arc<Holder>, Error> {
+        let known = self.organisations.read().unwrap_or_else(|e| e.into_inner()).get(controller).cloned();
+        if let Some(holder) = known {
+            return Ok(holder);
+        }
+        let holder =
+            self.vault.holder_of(crate::vault::HolderKind::Organisation, controller.as_str()).await?;
+        let mut organisations = self.organisations.write().unwrap_or_else(|e| e.into_inner());
+        Ok(Arc::clone(organisations.entry(controller.clone()).or_insert(holder)))
+    }
+}

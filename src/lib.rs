@@ -14,3 +14,4 @@ pub mod record;
 pub mod server;
 pub mod telemetry;
 pub mod vault;
+pub mod views;

@@ -54,8 +54,11 @@ mod tests {
     use prost::Message;
 
     /// Standard services that tell nothing about people and carry no gate.
-    const EXCEPT: [&str; 3] =
-        ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+    const EXCEPT: [&str; 3] = [
+        "/grpc.health.v1.Health/",
+        "/grpc.reflection.v1.ServerReflection/",
+        "/grpc.reflection.v1alpha.ServerReflection/",
+    ];
 
     #[test]
     fn every_rpc_has_its_roles_and_no_other_stands_here() {
@@ -82,7 +85,10 @@ mod tests {
             TABLE.iter().filter(|rpc| rpc.admit(&caller).is_ok()).map(|rpc| rpc.path).collect()
         };
         assert!(may(Emitter).iter().all(|path| path.contains("IngestService")));
-        assert!(may(Operator).iter().all(|path| path.contains("AdminService")), "an operator reads nothing about people");
+        assert!(
+            may(Operator).iter().all(|path| path.contains("AdminService")),
+            "an operator reads nothing about people"
+        );
         assert!(!may(Auditor).iter().any(|path| path.contains("Ingest") || path.contains("FindSubject")));
         let caller = Caller { roles: vec![Role::Recipient], ..Caller::local() };
         let refused = rpc("/custody.v1.IngestService/RecordEvent").unwrap().admit(&caller).unwrap_err();

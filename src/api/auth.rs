@@ -193,7 +193,9 @@ impl Authenticator {
             return refused("a token is needed: authorization: Bearer <token>");
         };
         let token = match value.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_BYTES => token,
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_BYTES => {
+                token
+            }
             _ => return refused("authorization is not of the form Bearer <token>"),
         };
         // A look-up by hash takes the same time whatever part of a token is right.

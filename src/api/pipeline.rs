@@ -62,9 +62,13 @@ mod tests {
             receivers.push(receiver);
         }
         gates.extend(receivers.into_iter().enumerate().map(Ok));
-        let answers = in_order(futures_util::stream::iter(gates), 3, |(i, gate): (usize, oneshot::Receiver<()>)| async move {
-            gate.await.map(|()| i).map_err(|_| Status::cancelled("gone"))
-        });
+        let answers = in_order(
+            futures_util::stream::iter(gates),
+            3,
+            |(i, gate): (usize, oneshot::Receiver<()>)| async move {
+                gate.await.map(|()| i).map_err(|_| Status::cancelled("gone"))
+            },
+        );
         for sender in senders.into_iter().rev() {
             sender.send(()).unwrap();
         }
@@ -96,7 +100,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_its_stream_and_nothing_else() {
         let messages = futures_util::stream::iter([Ok(1)]);
-        let answers: Vec<Result<(), Status>> = in_order(messages, 2, |_| async move { panic!("on purpose") }).collect().await;
+        let answers: Vec<Result<(), Status>> =
+            in_order(messages, 2, |_| async move { panic!("on purpose") }).collect().await;
         assert_eq!(answers[0].as_ref().unwrap_err().code(), tonic::Code::Internal);
     }
 }

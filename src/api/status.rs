@@ -89,7 +89,9 @@ fn log(error: &Error, request_id: &RequestId) {
     let (reason, cause) = (error.reason(), error.chain().unwrap_or_default());
     match error {
         Error::Internal { fault, .. } => tracing::error!(%request_id, reason, fault, cause, "request failed"),
-        Error::Corrupt { position, .. } => tracing::error!(%request_id, reason, position, cause, "request failed"),
+        Error::Corrupt { position, .. } => {
+            tracing::error!(%request_id, reason, position, cause, "request failed")
+        }
         Error::ReadOnly { .. } => tracing::error!(%request_id, reason, cause, "request refused"),
         Error::Unavailable { .. } | Error::ResourceExhausted { .. } | Error::OutcomeUnknown { .. } => {
             tracing::warn!(%request_id, reason, cause, "request put off");

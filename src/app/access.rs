@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::app::error::Error;
+use crate::app::own::EMITTER;
 use crate::domain::event::Event;
 use crate::domain::id::{Country, Id};
 
@@ -94,6 +95,11 @@ impl Caller {
         }
     }
 
+    /// Custody itself, recording what it did.
+    pub fn custody(emitter: Id) -> Self {
+        Caller { name: emitter.clone(), roles: Vec::new(), emitters: vec![emitter], ..Caller::local() }
+    }
+
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
@@ -114,6 +120,11 @@ impl Caller {
     /// Whether it may record this event.
     pub fn may_emit(&self, event: &Event) -> Result<(), Error> {
         let envelope = &event.envelope;
+        let own = envelope.emitter.as_str() == EMITTER || event.body.event_type().is_own();
+        if own && self.name.as_str() != EMITTER {
+            let why = format!("{} events are custody's own", event.body.event_type().as_str());
+            return Err(Error::PermissionDenied { reason: "reserved_type", why });
+        }
         self.may_speak_for(&envelope.controller, &envelope.emitter, envelope.service.as_ref())
     }
 

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{log, record, vault};
+use crate::{log, record, vault, views};
 
 /// One thing that is wrong with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,21 +86,41 @@ pub enum Error {
     ResourceExhausted { reason: &'static str, what: &'static str, retry_after_ms: u64 },
     /// Nothing was decided: `overloaded`, `log_unavailable`, `vault_unavailable`, ...
     #[error("{what}: try again")]
-    Unavailable { reason: &'static str, what: &'static str, retry_after_ms: u64, #[source] source: Option<Cause> },
+    Unavailable {
+        reason: &'static str,
+        what: &'static str,
+        retry_after_ms: u64,
+        #[source]
+        source: Option<Cause>,
+    },
     /// The views have not reached the position that the answer was to include.
     #[error("the views stand at position {at}: try again")]
     ViewsBehind { at: u64 },
     /// The event may or may not be recorded.
     #[error("the outcome is unknown: send the same event again, it is recorded once")]
-    OutcomeUnknown { #[source] source: Option<Cause> },
+    OutcomeUnknown {
+        #[source]
+        source: Option<Cause>,
+    },
     /// An operator has to look before anything is written again.
     #[error("the log is read-only until its operator has looked")]
-    ReadOnly { #[source] source: Option<Cause> },
+    ReadOnly {
+        #[source]
+        source: Option<Cause>,
+    },
     #[error("what is stored at position {position} does not check")]
-    Corrupt { position: u64, #[source] source: Option<Cause> },
+    Corrupt {
+        position: u64,
+        #[source]
+        source: Option<Cause>,
+    },
     /// The fault is a word for the operator.
     #[error("internal error ({fault}): the operator finds its cause under this request's id")]
-    Internal { fault: &'static str, #[source] source: Option<Cause> },
+    Internal {
+        fault: &'static str,
+        #[source]
+        source: Option<Cause>,
+    },
 }
 
 /// Waiting this long spreads retries without a visible pause.
@@ -218,7 +238,9 @@ impl From<log::Error> for Error {
                 source: Some(Arc::new(error)),
             },
             log::Error::Unknown { .. } => Error::OutcomeUnknown { source: Some(Arc::new(error)) },
-            log::Error::Corrupt { position, .. } => Error::Corrupt { position, source: Some(Arc::new(error)) },
+            log::Error::Corrupt { position, .. } => {
+                Error::Corrupt { position, source: Some(Arc::new(error)) }
+            }
             log::Error::ReadOnly(_) => Error::ReadOnly { source: Some(Arc::new(error)) },
             // What callers may get wrong was checked before, so a refusal here is our fault.
             log::Error::Refused(_) => Error::fault("log_refused", error),
@@ -242,13 +264,34 @@ impl From<vault::Error> for Error {
     }
 }
 
+impl From<views::Error> for Error {
+    fn from(error: views::Error) -> Self {
+        match error {
+            views::Error::NotYet { applied, .. } => Error::ViewsBehind { at: applied },
+            views::Error::Log(source) => source.into(),
+            views::Error::Record { position, .. } => {
+                Error::Corrupt { position, source: Some(Arc::new(error)) }
+            }
+            views::Error::Stopped(_) | views::Error::Busy | views::Error::CalledOff => Error::Unavailable {
+                reason: "overloaded",
+                what: "the views are not answering",
+                retry_after_ms: 1_000,
+                source: Some(Arc::new(error)),
+            },
+            _ => Error::fault("views", error),
+        }
+    }
+}
+
 impl From<record::Error> for Error {
     fn from(error: record::Error) -> Self {
         match error {
             record::Error::TooLarge { what, limit } => Error::TooLarge { what, limit },
             record::Error::Random => Error::fault("random", error),
             record::Error::NoIndexKey(_) => Error::fault("keyring", error),
-            record::Error::UnknownVersion(_) | record::Error::UnknownType(_) => Error::fault("record_newer", error),
+            record::Error::UnknownVersion(_) | record::Error::UnknownType(_) => {
+                Error::fault("record_newer", error)
+            }
             _ => Error::fault("record_unreadable", error),
         }
     }
@@ -262,7 +305,9 @@ mod tests {
     fn a_fault_shows_its_word_and_hides_its_source() {
         let error = Error::from(record::Error::Unopened { what: "sealed part" });
         assert_eq!((error.code(), error.reason()), (Code::Internal, "internal"));
-        assert!(error.to_string().contains("record_unreadable") && !error.to_string().contains("sealed part"));
+        assert!(
+            error.to_string().contains("record_unreadable") && !error.to_string().contains("sealed part")
+        );
         assert!(error.chain().is_some_and(|chain| chain.contains("sealed part does not open")));
     }
 
@@ -295,9 +340,14 @@ mod tests {
         let stated = stated.filter_map(|rest| rest.split('"').next());
         let returned = sources[0].split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
         let mut count = 0;
-        for reason in stated.chain(returned).filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) {
+        for reason in
+            stated.chain(returned).filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        {
             let name = format!("ERROR_REASON_{}", reason.to_ascii_uppercase());
-            assert!(crate::pb::ErrorReason::from_str_name(&name).is_some(), "{name} is not in error_reason.proto");
+            assert!(
+                crate::pb::ErrorReason::from_str_name(&name).is_some(),
+                "{name} is not in error_reason.proto"
+            );
             count += 1;
         }
         assert!(count > 15, "the sources were searched");

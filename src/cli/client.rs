@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::interceptor::InterceptedService;
 use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
@@ -95,9 +95,9 @@ impl Remote {
     fn bearer(&self) -> Result<Bearer, Failure> {
         let Some(path) = &self.token_file else { return Ok(Bearer(None)) };
         let text = String::from_utf8_lossy(&read(path)?).trim().to_owned();
-        let mut value: MetadataValue<Ascii> = format!("Bearer {text}")
-            .parse()
-            .map_err(|_| Failure::new(Exit::Configuration, format_args!("{} holds no token", path.display())))?;
+        let mut value: MetadataValue<Ascii> = format!("Bearer {text}").parse().map_err(|_| {
+            Failure::new(Exit::Configuration, format_args!("{} holds no token", path.display()))
+        })?;
         value.set_sensitive(true);
         Ok(Bearer(Some(value)))
     }
@@ -109,13 +109,16 @@ impl Remote {
             text.push_str(&format!(": {inner}"));
             cause = inner.source();
         }
-        text.push_str("\n  is it running? `custody serve` starts it; --server or CUSTODY_SERVER names another");
+        text.push_str(
+            "\n  is it running? `custody serve` starts it; --server or CUSTODY_SERVER names another",
+        );
         Failure::new(Exit::Unavailable, text)
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", path.display())))
+    std::fs::read(path)
+        .map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", path.display())))
 }
 
 impl Client {

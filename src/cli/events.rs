@@ -140,7 +140,15 @@ fn row(record: &pb::EventRecord) -> Vec<String> {
         kind.push_str(&format!(" (retracted by {position})"));
     }
     let occurred = text("occurred_at").replace(".000Z", "Z");
-    vec![record.position.to_string(), occurred, kind, text("emitter"), text("service"), text("activity"), people.to_string()]
+    vec![
+        record.position.to_string(),
+        occurred,
+        kind,
+        text("emitter"),
+        text("service"),
+        text("activity"),
+        people.to_string(),
+    ]
 }
 
 async fn gaps(command: Gaps, output: Output) -> Outcome {
@@ -160,7 +168,13 @@ async fn gaps(command: Gaps, output: Output) -> Outcome {
             } else {
                 let noticed = time(gap.noticed_at.as_ref());
                 let missing = gap.last.saturating_sub(gap.first).saturating_add(1);
-                rows.push(vec![gap.emitter.clone(), gap.first.to_string(), gap.last.to_string(), missing.to_string(), noticed]);
+                rows.push(vec![
+                    gap.emitter.clone(),
+                    gap.first.to_string(),
+                    gap.last.to_string(),
+                    missing.to_string(),
+                    noticed,
+                ]);
             }
         }
         if page.next_page_token.is_empty() {

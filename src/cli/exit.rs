@@ -118,9 +118,11 @@ pub fn exit_of(code: tonic::Code) -> Exit {
     use tonic::Code;
     match code {
         Code::Ok => Exit::Ok,
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled | Code::Aborted => {
-            Exit::Unavailable
-        }
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Cancelled
+        | Code::Aborted => Exit::Unavailable,
         Code::Internal | Code::Unknown | Code::DataLoss => Exit::Internal,
         _ => Exit::Refused,
     }
@@ -134,7 +136,15 @@ mod tests {
 
     #[test]
     fn every_code_is_explained() {
-        for exit in [Exit::Ok, Exit::Found, Exit::Refused, Exit::Unavailable, Exit::Usage, Exit::Internal, Exit::Configuration] {
+        for exit in [
+            Exit::Ok,
+            Exit::Found,
+            Exit::Refused,
+            Exit::Unavailable,
+            Exit::Usage,
+            Exit::Internal,
+            Exit::Configuration,
+        ] {
             assert!(HELP.contains(&format!("\n  {:2}  ", exit as u8)), "{exit:?}");
         }
     }
@@ -142,7 +152,8 @@ mod tests {
     #[test]
     fn a_refusal_shows_every_violation() {
         let fields = vec![FieldViolation::new("a", "is empty"), FieldViolation::new("b", "is no id")];
-        let status = Status::with_error_details(Code::InvalidArgument, "x", ErrorDetails::with_bad_request(fields));
+        let status =
+            Status::with_error_details(Code::InvalidArgument, "x", ErrorDetails::with_bad_request(fields));
         let failure = Failure::from(status);
         assert_eq!(failure.exit, Exit::Refused);
         assert!(failure.message.contains("a is empty") && failure.message.contains("b is no id"));

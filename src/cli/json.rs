@@ -15,7 +15,8 @@ use crate::pb;
 fn descriptor(name: &str) -> MessageDescriptor {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| {
-        DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).expect("the build wrote a descriptor set that holds together")
+        DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET)
+            .expect("the build wrote a descriptor set that holds together")
     })
     .get_message_by_name(&format!("custody.v1.{name}"))
     .expect("names of messages are those of proto/, as the tests show")
@@ -26,19 +27,25 @@ fn descriptor(name: &str) -> MessageDescriptor {
 pub fn parse<M: Message + Default>(name: &str, text: &str) -> Result<M, String> {
     let place = |e: &serde_json::Error| format!("line {} column {}", e.line(), e.column());
     let mut reader = serde_json::Deserializer::from_str(text);
-    let dynamic = DynamicMessage::deserialize(descriptor(name), &mut reader).map_err(|e| match e.classify() {
-        serde_json::error::Category::Data => format!("{} at {}", safe(&e.to_string()), place(&e)),
-        _ => format!("is not JSON at {}", place(&e)),
-    })?;
+    let dynamic =
+        DynamicMessage::deserialize(descriptor(name), &mut reader).map_err(|e| match e.classify() {
+            serde_json::error::Category::Data => format!("{} at {}", safe(&e.to_string()), place(&e)),
+            _ => format!("is not JSON at {}", place(&e)),
+        })?;
     reader.end().map_err(|e| format!("has more after its end, at {}", place(&e)))?;
     dynamic.transcode_to().map_err(|_| "does not fit its own type".to_owned())
 }
 
 /// What is wrong, if it can be said with names of fields and enums alone.
 fn safe(message: &str) -> String {
-    let known = message.starts_with("unrecognized field name") || message.starts_with("multiple fields provided");
+    let known =
+        message.starts_with("unrecognized field name") || message.starts_with("multiple fields provided");
     match message.split('\'').nth(1) {
-        Some(field) if known && field.len() <= 64 && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
+        Some(field)
+            if known
+                && field.len() <= 64
+                && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
+        {
             format!("has a field {field} that the API does not know, or twice")
         }
         _ if known => "has a field that the API does not know, or one twice".to_owned(),
@@ -55,7 +62,8 @@ pub fn spell_out(name: &str, value: &mut Value) {
 fn spell_out_fields(message: &MessageDescriptor, value: &mut Value) {
     let Value::Object(fields) = value else { return };
     for (name, value) in fields {
-        let Some(field) = message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name)) else {
+        let Some(field) = message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name))
+        else {
             continue;
         };
         let values = match value {
@@ -80,7 +88,8 @@ fn spell_out_fields(message: &MessageDescriptor, value: &mut Value) {
 
 /// A message in its JSON form, on one line, with the names of `proto/`.
 pub fn text<M: Message>(name: &str, message: &M) -> Result<String, Failure> {
-    let failed = |e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format_args!("{name} as JSON: {e}"));
+    let failed =
+        |e: &dyn std::fmt::Display| Failure::new(Exit::Internal, format_args!("{name} as JSON: {e}"));
     let mut dynamic = DynamicMessage::new(descriptor(name));
     dynamic.transcode_from(message).map_err(|e| failed(&e))?;
     let mut out = Vec::new();

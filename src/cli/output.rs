@@ -45,7 +45,11 @@ impl Output {
             .collect();
         let mut out = io::BufWriter::new(io::stdout().lock());
         let head = padded(headings.iter().copied(), &widths);
-        if self.color { writeln!(out, "\x1b[1m{head}\x1b[0m")? } else { writeln!(out, "{head}")? }
+        if self.color {
+            writeln!(out, "\x1b[1m{head}\x1b[0m")?
+        } else {
+            writeln!(out, "{head}")?
+        }
         for row in rows {
             writeln!(out, "{}", padded(row.iter().map(String::as_str), &widths))?;
         }

@@ -144,9 +144,16 @@ fn count(
     for (outcome, line) in answer.outcomes.iter().zip(lines) {
         match &outcome.result {
             Some(pb::outcome::Result::Receipt(receipt)) => {
-                if receipt.duplicate { counts.duplicates += 1 } else { counts.recorded += 1 }
+                if receipt.duplicate {
+                    counts.duplicates += 1
+                } else {
+                    counts.recorded += 1
+                }
                 if receipts && output.json {
-                    output.line(&format!("{{\"line\":{line},\"receipt\":{}}}", json::text("Receipt", receipt)?))?;
+                    output.line(&format!(
+                        "{{\"line\":{line},\"receipt\":{}}}",
+                        json::text("Receipt", receipt)?
+                    ))?;
                 } else if receipts {
                     let again = if receipt.duplicate { "  (before)" } else { "" };
                     output.line(&format!("{line}  {}  {}{again}", receipt.position, receipt.event_id))?;
@@ -189,7 +196,9 @@ fn read(
         Box::new(std::io::stdin())
     } else {
         let opened = std::fs::File::open(&command.file);
-        Box::new(opened.map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", command.file.display())))?)
+        Box::new(opened.map_err(|e| {
+            Failure::new(Exit::Configuration, format_args!("{}: {e}", command.file.display()))
+        })?)
     };
     let mut input = BufReader::with_capacity(256 * 1024, input);
     let (mut events, mut lines, mut bytes, mut sequence) = (Vec::new(), Vec::new(), 0, 0);
@@ -198,7 +207,10 @@ fn read(
         text.clear();
         let length = (&mut input).take(LINE_BYTES + 1).read_line(&mut text)?;
         if length as u64 > LINE_BYTES {
-            return Err(Failure::new(Exit::Refused, format_args!("line {line} is longer than {LINE_BYTES} bytes")));
+            return Err(Failure::new(
+                Exit::Refused,
+                format_args!("line {line} is longer than {LINE_BYTES} bytes"),
+            ));
         }
         if length > 0 && !text.trim().is_empty() {
             match command.event(text.trim()) {
@@ -215,7 +227,9 @@ fn read(
         if !events.is_empty() && (full || length == 0) {
             sequence += 1;
             let message = pb::StreamEventsRequest { sequence, events: std::mem::take(&mut events) };
-            if sent.blocking_send(std::mem::take(&mut lines)).is_err() || messages.blocking_send(message).is_err() {
+            if sent.blocking_send(std::mem::take(&mut lines)).is_err()
+                || messages.blocking_send(message).is_err()
+            {
                 return Ok(false);
             }
             bytes = 0;
@@ -294,7 +308,11 @@ mod tests {
     fn lines_become_messages_of_the_size_asked_for() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.ndjson");
-        std::fs::write(&path, "{\"data_used\":{}}\n\n{\"emitter\":1}\n{\"data_used\":{}}\n{\"data_used\":{}}").unwrap();
+        std::fs::write(
+            &path,
+            "{\"data_used\":{}}\n\n{\"emitter\":1}\n{\"data_used\":{}}\n{\"data_used\":{}}",
+        )
+        .unwrap();
         let command = command(&format!("record {} --batch 2", path.display()));
         let (messages, mut outgoing) = mpsc::channel(8);
         let (sent, mut awaited) = mpsc::channel(8);

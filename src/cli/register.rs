@@ -261,7 +261,10 @@ fn named(file: &Path, why: &str) -> Failure {
 }
 
 fn whose(envelope: &Envelope) -> Result<String, Failure> {
-    envelope.controller_of.clone().ok_or_else(|| Failure::usage("--for names the controller whose register it is"))
+    envelope
+        .controller_of
+        .clone()
+        .ok_or_else(|| Failure::usage("--for names the controller whose register it is"))
 }
 
 /// `purpose:basis`; a purpose may hold colons of its own.
@@ -275,7 +278,8 @@ fn purpose(text: &str) -> Result<Value, Failure> {
 fn locale(text: &str) -> Result<Value, Failure> {
     let (locale, path) =
         text.split_once('=').ok_or_else(|| Failure::usage(format_args!("{text} is not LOCALE=FILE")))?;
-    let bytes = std::fs::read(path).map_err(|e| Failure::new(Exit::Configuration, format_args!("{path}: {e}")))?;
+    let bytes =
+        std::fs::read(path).map_err(|e| Failure::new(Exit::Configuration, format_args!("{path}: {e}")))?;
     Ok(json!({ "locale": locale, "sha256": STANDARD.encode(Sha256::digest(&bytes)) }))
 }
 
@@ -302,10 +306,9 @@ impl Entry {
         emitter: &str,
         applied_at: Option<Timestamp>,
     ) -> Result<Entry, String> {
-        let (kind, field) = KINDS
-            .into_iter()
-            .find(|(name, _)| *name == kind)
-            .ok_or_else(|| format!("there is no register {kind}; there are {}", KINDS.map(|(name, _)| name).join(", ")))?;
+        let (kind, field) = KINDS.into_iter().find(|(name, _)| *name == kind).ok_or_else(|| {
+            format!("there is no register {kind}; there are {}", KINDS.map(|(name, _)| name).join(", "))
+        })?;
         drop_unset(&mut body);
         let now = SystemClock.now();
         let id = match applied_at {
@@ -343,11 +346,16 @@ fn entries(text: &str, envelope: &Envelope) -> Result<Vec<Entry>, String> {
     let own = file.remove("controller_of").and_then(|value| value.as_str().map(str::to_owned));
     let applied_at = match file.remove("applied_at") {
         None => None,
-        Some(value) => Some(plain(&value).as_str().unwrap_or_default().parse().map_err(|e| format!("applied_at: {e}"))?),
+        Some(value) => {
+            Some(plain(&value).as_str().unwrap_or_default().parse().map_err(|e| format!("applied_at: {e}"))?)
+        }
     };
     let unknown: Vec<&String> = file.keys().filter(|key| KINDS.iter().all(|(name, _)| name != key)).collect();
     if !unknown.is_empty() {
-        return Err(format!("there is no register {unknown:?}; there are {}", KINDS.map(|(name, _)| name).join(", ")));
+        return Err(format!(
+            "there is no register {unknown:?}; there are {}",
+            KINDS.map(|(name, _)| name).join(", ")
+        ));
     }
     let mut entries = Vec::new();
     for (kind, _) in KINDS {
@@ -377,7 +385,9 @@ fn plain(value: &toml::Value) -> Value {
     match value {
         toml::Value::Datetime(time) => json!(time.to_string()),
         toml::Value::Array(values) => values.iter().map(plain).collect(),
-        toml::Value::Table(fields) => Value::Object(fields.iter().map(|(key, value)| (key.clone(), plain(value))).collect()),
+        toml::Value::Table(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), plain(value))).collect())
+        }
         toml::Value::String(text) => json!(text),
         toml::Value::Integer(number) => json!(number),
         toml::Value::Float(number) => json!(number),
@@ -385,7 +395,13 @@ fn plain(value: &toml::Value) -> Value {
     }
 }
 
-async fn record_one(kind: &str, body: Value, controller: String, envelope: &Envelope, output: Output) -> Outcome {
+async fn record_one(
+    kind: &str,
+    body: Value,
+    controller: String,
+    envelope: &Envelope,
+    output: Output,
+) -> Outcome {
     let entry = Entry::new(kind, body, &controller, &envelope.recorded_by, None).map_err(Failure::usage)?;
     record(vec![entry], &envelope.remote, output).await
 }
@@ -401,7 +417,9 @@ async fn record(entries: Vec<Entry>, remote: &Remote, output: Output) -> Outcome
                 output.line(&json::text("Outcome", outcome)?)?;
             }
             let (what, more) = match &outcome.result {
-                Some(pb::outcome::Result::Receipt(receipt)) if receipt.duplicate => ("was there", receipt.position.to_string()),
+                Some(pb::outcome::Result::Receipt(receipt)) if receipt.duplicate => {
+                    ("was there", receipt.position.to_string())
+                }
                 Some(pb::outcome::Result::Receipt(receipt)) => ("registered", receipt.position.to_string()),
                 Some(pb::outcome::Result::Error(error)) => ("refused", error.message.clone()),
                 None => ("refused", "the server gave no outcome".to_owned()),
@@ -444,7 +462,9 @@ mod tests {
     fn a_file_becomes_events_in_the_order_of_reference() {
         let entries = entries(FILE, &envelope()).unwrap();
         assert_eq!(entries.iter().map(|e| e.kind).collect::<Vec<_>>(), ["controller", "activity"]);
-        let Some(pb::event::Body::ActivityRegistered(activity)) = &entries[1].event.body else { panic!("another body") };
+        let Some(pb::event::Body::ActivityRegistered(activity)) = &entries[1].event.body else {
+            panic!("another body")
+        };
         assert_eq!(activity.purposes[0].basis, pb::LegalBasis::Contract as i32);
         assert_eq!(activity.safeguards, [pb::Safeguard::Encryption as i32]);
         assert_eq!(entries[1].event.controller, "kstar");

@@ -90,7 +90,10 @@ pub fn print(report: &pb::SubjectReport, language: Language, output: Output) -> 
     let facts = [
         ("subject", report.subject.clone()),
         ("events", report.event_count.to_string()),
-        ("retracted", if report.retracted_count > 0 { report.retracted_count.to_string() } else { String::new() }),
+        (
+            "retracted",
+            if report.retracted_count > 0 { report.retracted_count.to_string() } else { String::new() },
+        ),
         ("as of", time(report.as_of.as_ref())),
         ("known at", report.computed_at.to_string()),
         ("merged", report.merged.join(", ")),
@@ -158,7 +161,12 @@ fn data(report: &pb::SubjectReport, language: Language, output: Output) -> io::R
             vec![kind, source.emitter.clone(), source.service.clone(), count, last]
         })
         .collect();
-    section(output, &language.pick("Sources", "信息来源"), &["source", "emitter", "service", "times", "last"], &rows)
+    section(
+        output,
+        &language.pick("Sources", "信息来源"),
+        &["source", "emitter", "service", "times", "last"],
+        &rows,
+    )
 }
 
 /// Who was given data, and where they went.
@@ -252,7 +260,12 @@ fn choices(report: &pb::SubjectReport, language: Language, output: Output) -> io
             vec![notice.policy_version.clone(), notice.locale.clone(), channel, count, last]
         })
         .collect();
-    section(output, &language.pick("Notices shown", "已告知"), &["policy", "locale", "channel", "times", "last"], &rows)
+    section(
+        output,
+        &language.pick("Notices shown", "已告知"),
+        &["policy", "locale", "channel", "times", "last"],
+        &rows,
+    )
 }
 
 /// Accounts, identifiers, messages, and who of the staff looked.
@@ -265,7 +278,12 @@ fn contacts(report: &pb::SubjectReport, language: Language, output: Output) -> i
             vec![account.service.clone(), account.account_kind.clone(), from, to]
         })
         .collect();
-    section(output, &language.pick("Accounts", "账户"), &["service", "kind", "registered", "cancelled"], &rows)?;
+    section(
+        output,
+        &language.pick("Accounts", "账户"),
+        &["service", "kind", "registered", "cancelled"],
+        &rows,
+    )?;
 
     let rows: Vec<Vec<String>> = report
         .identifiers
@@ -304,7 +322,12 @@ fn contacts(report: &pb::SubjectReport, language: Language, output: Output) -> i
             vec![access.role.clone(), access.reason.clone(), access.from_country.clone(), count, last]
         })
         .collect();
-    section(output, &language.pick("Staff access", "员工访问"), &["role", "reason", "from", "times", "last"], &rows)
+    section(
+        output,
+        &language.pick("Staff access", "员工访问"),
+        &["role", "reason", "from", "times", "last"],
+        &rows,
+    )
 }
 
 #[cfg(test)]
@@ -313,7 +336,12 @@ mod tests {
 
     #[test]
     fn labels_come_in_the_language_asked_for() {
-        let term = pb::Term { id: "pd:Picture".into(), label_en: "picture".into(), label_zh: "照片".into(), known: true };
+        let term = pb::Term {
+            id: "pd:Picture".into(),
+            label_en: "picture".into(),
+            label_zh: "照片".into(),
+            known: true,
+        };
         assert_eq!(Language::En.term(Some(&term)), "picture");
         assert_eq!(Language::Zh.term(Some(&term)), "照片");
         assert_eq!(Language::Both.term(Some(&term)), "picture 照片");

@@ -146,11 +146,15 @@ impl IdentifierFile {
 
 /// `KIND[@REALM]:VALUE`. The message never repeats the text: it may be a telephone number.
 fn identifier(text: &str) -> Result<pb::Identifier, Failure> {
-    let form = || Failure::usage("the identifier is not of the form KIND[@REALM]:VALUE, such as account@solar:42");
+    let form =
+        || Failure::usage("the identifier is not of the form KIND[@REALM]:VALUE, such as account@solar:42");
     let (head, value) = text.split_once(':').ok_or_else(form)?;
     let (kind, realm) = head.split_once('@').unwrap_or((head, ""));
     let kind: Kind = kind.parse().map_err(|_| {
-        Failure::usage(format_args!("the identifier's kind is none of {}", Kind::ALL.map(Kind::as_str).join(", ")))
+        Failure::usage(format_args!(
+            "the identifier's kind is none of {}",
+            Kind::ALL.map(Kind::as_str).join(", ")
+        ))
     })?;
     let name = format!("IDENTIFIER_KIND_{}", kind.as_str().to_ascii_uppercase());
     let kind = pb::IdentifierKind::from_str_name(&name).ok_or_else(form)?;

@@ -74,7 +74,8 @@ fn make(new: New, output: Output) -> Outcome {
         false => File::default(),
     };
     if file.tokens.iter().any(|entry| entry.name == new.name) {
-        let message = format!("a token named {} is there already: revoke it first, or take another name", new.name);
+        let message =
+            format!("a token named {} is there already: revoke it first, or take another name", new.name);
         return Err(Failure::new(Exit::Refused, message));
     }
     let token = random_token()?;
@@ -108,7 +109,10 @@ fn revoke(path: &Path, name: &Id, output: Output) -> Outcome {
     let before = file.tokens.len();
     file.tokens.retain(|entry| entry.name != *name);
     if file.tokens.len() == before {
-        return Err(Failure::new(Exit::Refused, format_args!("{} holds no token named {name}", path.display())));
+        return Err(Failure::new(
+            Exit::Refused,
+            format_args!("{} holds no token named {name}", path.display()),
+        ));
     }
     write(path, &file)?;
     output.note(&format!("The token of {name} is revoked."));
@@ -118,7 +122,8 @@ fn revoke(path: &Path, name: &Id, output: Output) -> Outcome {
 /// 256 random bits, recognisable to whoever finds it where it should not be.
 fn random_token() -> Result<String, Failure> {
     let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).map_err(|e| Failure::new(Exit::Internal, format_args!("no random numbers: {e}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Failure::new(Exit::Internal, format_args!("no random numbers: {e}")))?;
     Ok(format!("custody_{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
@@ -127,8 +132,11 @@ fn write(path: &Path, file: &File) -> Outcome {
     use std::os::unix::fs::OpenOptionsExt;
     let text = toml::to_string(file).map_err(|e| Failure::new(Exit::Internal, e))?;
     let draft = path.with_extension("tokens-draft");
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    out.write_all(b"# Tokens of custody, hashed. Made by `custody token new`; take an entry out to revoke it.\n\n")?;
+    let mut out =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    out.write_all(
+        b"# Tokens of custody, hashed. Made by `custody token new`; take an entry out to revoke it.\n\n",
+    )?;
     out.write_all(text.as_bytes())?;
     out.sync_all()?;
     std::fs::rename(&draft, path)?;
@@ -163,6 +171,9 @@ mod tests {
         auth::Authenticator::new(Some(&path), Arc::new(ManualClock::default())).unwrap();
         revoke(&path, &"lin".parse().unwrap(), Output::new(true)).unwrap();
         assert_eq!(File::read(&path).unwrap().tokens.len(), 1);
-        assert_eq!(revoke(&path, &"lin".parse().unwrap(), Output::new(true)).unwrap_err().exit, Exit::Refused);
+        assert_eq!(
+            revoke(&path, &"lin".parse().unwrap(), Output::new(true)).unwrap_err().exit,
+            Exit::Refused
+        );
     }
 }

@@ -36,7 +36,10 @@ pub async fn run(command: Views, output: Output) -> Outcome {
     }
     output.progress_done();
     if !last.finished {
-        return Err(Failure::new(Exit::Unavailable, "the rebuild goes on, but its progress is not told any more"));
+        return Err(Failure::new(
+            Exit::Unavailable,
+            "the rebuild goes on, but its progress is not told any more",
+        ));
     }
     if !output.json {
         output.line(&format!("views rebuilt: {}", line(&last.progress.unwrap_or_default())))?;

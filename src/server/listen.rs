@@ -70,7 +70,9 @@ pub async fn open(
     }
     let listen = config.server.listen;
     let incoming = TcpIncoming::bind(listen).with_context(|| {
-        format!("{listen} cannot be listened on; another process may have it: set server.listen, port 0 takes any")
+        format!(
+            "{listen} cannot be listened on; another process may have it: set server.listen, port 0 takes any"
+        )
     })?;
     let incoming = incoming.with_nodelay(Some(true));
     let address = incoming.local_addr()?;

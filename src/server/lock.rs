@@ -28,7 +28,12 @@ impl DirectoryLock {
         use std::os::unix::fs::DirBuilderExt;
         let failed = |source| Error::Io { path: directory.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        let file = File::options().create(true).truncate(false).write(true).open(directory.join(NAME)).map_err(failed)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(directory.join(NAME))
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(DirectoryLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::Held(directory.to_owned())),

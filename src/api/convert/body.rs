@@ -69,6 +69,12 @@ impl<T> Unboxed<T> for Box<T> {
     }
 }
 
+/// Not inlined: a hundred bodies in one function would make its stack frame as large as all of them.
+#[inline(never)]
+fn boxed<W, T: Value<W>>(wire: W, at: &Path<'_>, violations: &mut Violations) -> Option<Box<T>> {
+    T::read(wire, at, violations).map(Box::new)
+}
+
 macro_rules! body {
     ($($number:literal $name:ident $snake:ident $about:ident $($flag:ident)?,)*) => {
         impl Value<pb::event::Body> for Body {
@@ -76,8 +82,7 @@ macro_rules! body {
                 match wire {
                     $(pb::event::Body::$name(wire) => {
                         let wire = Unboxed::<pb::$name>::unboxed(wire);
-                        let at = at.field(stringify!($snake));
-                        catalogue::$name::read(wire, &at, violations).map(|body| Body::$name(Box::new(body)))
+                        boxed(wire, &at.field(stringify!($snake)), violations).map(Body::$name)
                     })*
                 }
             }

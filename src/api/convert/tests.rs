@@ -1,3 +1,6 @@
+//! The API, the catalogue and the stored form agree; wrong input is refused with the path of every
+//! violation.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

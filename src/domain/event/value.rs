@@ -167,3 +167,31 @@ impl TryFrom<String> for Url {
         text.parse()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_are_one_line_and_no_address() {
+        assert!("深圳市腾讯计算机系统有限公司".parse::<Title>().is_ok());
+        for wrong in ["", " x", "a\nb", "me@kstar.com.cn", &"x".repeat(201)] {
+            assert!(wrong.parse::<Title>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn web_addresses_name_no_account() {
+        assert!("https://open.weixin.qq.com/cgi-bin/readtemplate?lang=zh_CN".parse::<Url>().is_ok());
+        for wrong in [
+            "",
+            "https://",
+            "ftp://x",
+            "https://a b",
+            "https://me@x",
+            &format!("https://{}", "x".repeat(505)),
+        ] {
+            assert!(wrong.parse::<Url>().is_err(), "{wrong}");
+        }
+    }
+}

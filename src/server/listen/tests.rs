@@ -84,7 +84,8 @@ async fn place(tokens: Option<&std::path::Path>, drain_ms: u64) -> Place {
     let service = IngestServiceServer::new(Named { stop: stopping.clone() });
     let ready = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&ready);
-    let check: Ready = Arc::new(move || if seen.load(Ordering::SeqCst) { Ok(()) } else { Err("on purpose".to_owned()) });
+    let check: Ready =
+        Arc::new(move || if seen.load(Ordering::SeqCst) { Ok(()) } else { Err("on purpose".to_owned()) });
     let listener = open(&config, Routes::new(Guarded::new(service, &gate)), check, stopping).await.unwrap();
     Place { address: listener.address, stop, ready, serving: listener.serving }
 }
@@ -95,8 +96,10 @@ impl Place {
     }
 
     async fn health(&self) -> ServingStatus {
-        let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
-        let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await.unwrap();
+        let channel =
+            Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
+        let answer =
+            HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await.unwrap();
         match answer.into_inner().status {
             1 => ServingStatus::Serving,
             _ => ServingStatus::NotServing,
@@ -147,7 +150,10 @@ async fn nobody_passes_without_a_token_of_the_right_role() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokens");
     let entry = |name: &str, role: &str| {
-        format!("[[token]]\nname = {name:?}\nrole = {role:?}\nsha256 = {:?}\n", auth::hash(&format!("{name}-secret")))
+        format!(
+            "[[token]]\nname = {name:?}\nrole = {role:?}\nsha256 = {:?}\n",
+            auth::hash(&format!("{name}-secret"))
+        )
     };
     std::fs::write(&path, entry("app", "emitter") + &entry("root", "operator")).unwrap();
     let place = place(Some(&path), 1_000).await;
@@ -203,7 +209,10 @@ async fn a_stop_ends_streams_after_what_they_have_begun() {
 async fn a_call_that_hangs_does_not_outlive_the_deadline() {
     let place = place(None, 50).await;
     let mut client = place.client().await;
-    let hanging = tokio::spawn(async move { client.batch_record_events(pb::BatchRecordEventsRequest::default()).await });
+    let hanging =
+        tokio::spawn(
+            async move { client.batch_record_events(pb::BatchRecordEventsRequest::default()).await },
+        );
     let mut other = place.client().await;
     other.record_event(event()).await.unwrap();
     place.end().await;

@@ -1,0 +1,114 @@
+//! Events that custody itself records: what it opened, who read.
+
+use crate::app::App;
+use crate::app::access::Caller;
+use crate::app::error::Error;
+use crate::app::record::Receipt;
+use crate::domain::event::catalogue::{LogOpened, RecordsRead};
+use crate::domain::event::{
+    ActorKind, Body, Envelope, Event, Person, ReadLevel, References, Role, TimeSource,
+};
+use crate::domain::id::{EventId, Id};
+use crate::domain::identity::{Identifier, Kind};
+use crate::domain::personal::Personal;
+
+/// The emitter name of custody's own events. Nobody else may use it.
+pub const EMITTER: &str = "custody";
+
+/// What a caller says when it asks for sealed values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// A code of the organisation's, such as `access_request`.
+    pub reason: Id,
+    /// The ticket or case the read is for.
+    pub ticket: Option<Id>,
+}
+
+impl App {
+    /// The log's first event names the house. Does nothing where the log has begun.
+    pub async fn open_house(&self) -> Result<(), Error> {
+        if self.log.head() > 0 {
+            return Ok(());
+        }
+        let body = LogOpened {
+            origin: self.house.origin.parse().ok(),
+            region: self.house.region.as_str().parse().ok(),
+            controller_group: Some(self.house.group.clone()),
+            format_version: Some(crate::record::VERSION.into()),
+            ..Default::default()
+        };
+        self.record_own(Body::LogOpened(Box::new(body)), Vec::new()).await.map(|_| ())
+    }
+
+    /// Records that sealed values of `subjects` people in `rows` records are about to be opened.
+    /// The reader is a person with a part of their own; the people read about are not named, so
+    /// that the event does not appear among theirs.
+    pub(crate) async fn record_read(
+        &self,
+        caller: &Caller,
+        rpc: &'static str,
+        opening: &Opening,
+        rows: u64,
+        subjects: u64,
+    ) -> Result<Receipt, Error> {
+        let body = RecordsRead {
+            rpc: rpc.parse().ok(),
+            level: Some(ReadLevel::Opened),
+            rows: Some(rows),
+            subjects: Some(subjects),
+            reason: Some(opening.reason.clone()),
+            ticket: opening.ticket.clone(),
+            ..Default::default()
+        };
+        let reader = Person {
+            role: Role::Staff,
+            identifiers: vec![Identifier {
+                kind: Kind::Account,
+                realm: EMITTER.parse().ok(),
+                value: Personal::new(caller.name.to_string()),
+            }],
+        };
+        self.record_own(Body::RecordsRead(Box::new(body)), vec![reader]).await
+    }
+
+    async fn record_own(&self, body: Body, people: Vec<Person>) -> Result<Receipt, Error> {
+        let now = self.clock.now();
+        let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
+        let event = Event {
+            envelope: Envelope {
+                event_id: event_id(now)?,
+                controller: self.house.group.clone(),
+                emitter: emitter.clone(),
+                emitter_seq: None,
+                service: None,
+                activity: None,
+                regimes: Vec::new(),
+                policy_version: None,
+                occurred_at: now,
+                time_source: TimeSource::Server,
+                clock_offset: None,
+                window: None,
+                count: None,
+                backfill: false,
+                import_id: None,
+                actor: Some(if people.is_empty() { ActorKind::System } else { ActorKind::Staff }),
+                personal: References::default(),
+            },
+            people,
+            body,
+        };
+        self.record(&Caller::custody(emitter), vec![Ok(event)])
+            .await
+            .pop()
+            .unwrap_or_else(|| Err(Error::internal("no_answer")))
+    }
+}
+
+/// A UUIDv7 of the clock's own time.
+fn event_id(now: crate::domain::time::Timestamp) -> Result<EventId, Error> {
+    let salt = crate::record::Salt::random()?;
+    let mut random = [0u8; 10];
+    random.copy_from_slice(&salt.0[..10]);
+    let ms = u64::try_from(now.ms()).unwrap_or_default();
+    Ok(EventId(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()))
+}

@@ -1,0 +1,407 @@
+//! Recording: check ▸ attribute ▸ seal ▸ append ▸ answer. The one path by which anything is stored.
+//!
+//! Promises: a receipt means that the event is durable; a retry of the same event gets the same
+//! receipt and stores nothing, creates nobody; another event under a used id is a conflict; one
+//! bad event of a batch fails only itself. A crash before the append leaves at most pending
+//! people in the vault, whom nothing refers to and who are destroyed after an hour.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use zeroize::Zeroizing;
+
+use crate::app::access::Caller;
+use crate::app::error::{Error, FieldViolation};
+use crate::app::{App, matter, rules};
+use crate::domain::event::{Body, Event, Person, Role};
+use crate::domain::id::{Digest, EventId, Id};
+use crate::domain::time::Timestamp;
+use crate::log::{NewRecord, Outcome, StoredRecord};
+use crate::record::{
+    self, Fingerprint, Header, IndexKey, IndexMark, Keys, MarkUse, PartRole, Party, Salt, SealedRecord,
+    Sealing,
+};
+use crate::vault::{Act, Entry, Holder, HolderKind, Resolution, Use};
+use crate::views::Views;
+
+/// What an emitter gets for an event that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    pub event_id: EventId,
+    pub position: u64,
+    pub leaf_hash: Digest,
+    pub recorded_at: Timestamp,
+    /// The event was there already, with the same content.
+    pub duplicate: bool,
+    /// Everybody it names is somebody known; an unattributed part waits for a binding.
+    pub attributed: bool,
+}
+
+/// An event that passed its checks, with its place in the request.
+struct Checked {
+    at: usize,
+    event: Event,
+    fingerprint: Fingerprint,
+}
+
+/// An event whose people are known, sealed, ready for the log.
+struct Ready {
+    checked: Checked,
+    sealed: SealedRecord,
+    recorded_at: Timestamp,
+    created: Vec<Arc<Holder>>,
+    people: Vec<Option<Arc<Holder>>>,
+}
+
+/// The registers as the views have them.
+struct ViewedRegisters<'a>(&'a Views);
+
+impl rules::Registers for ViewedRegisters<'_> {
+    fn zone(&self, service: Option<&Id>, at: Timestamp) -> Tz {
+        service.and_then(|service| self.0.service_tz(service, at)).unwrap_or(Tz::UTC)
+    }
+
+    fn record_kind(&self, activity: Option<&Id>, at: Timestamp) -> Option<Id> {
+        self.0.activity_at(activity?, at)?.1.record_kind.clone()
+    }
+}
+
+type Answers = Vec<Option<Result<Receipt, Error>>>;
+
+impl App {
+    /// Records events and answers for each, in order. The violations of events that could not
+    /// be converted come in as they are and go out as refusals.
+    pub async fn record(
+        &self,
+        caller: &Caller,
+        events: Vec<Result<Event, Vec<FieldViolation>>>,
+    ) -> Vec<Result<Receipt, Error>> {
+        let mut answers: Answers = events.iter().map(|_| None).collect();
+        let now = self.clock.now();
+        let checked = self.check(caller, events, now, &mut answers);
+        let checked = self.answer_known(checked, &mut answers).await;
+        if !checked.is_empty() {
+            match self.attribute_and_seal(caller, checked, now, &mut answers).await {
+                Ok(ready) => self.append(ready, &mut answers).await,
+                Err((places, error)) => fail_all(&mut answers, &places, error),
+            }
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| Err(Error::internal("no_answer"))))
+            .collect()
+    }
+
+    fn check(
+        &self,
+        caller: &Caller,
+        events: Vec<Result<Event, Vec<FieldViolation>>>,
+        now: Timestamp,
+        answers: &mut Answers,
+    ) -> Vec<Checked> {
+        let mut passed = Vec::with_capacity(events.len());
+        for (at, event) in events.into_iter().enumerate() {
+            let checked = event.map_err(Error::Invalid).and_then(|mut event| {
+                caller.may_emit(&event)?;
+                // The fingerprint covers what was stated, so it comes before what the server adds.
+                let fingerprint = self.fingerprinter.of(&event)?;
+                rules::complete(&mut event, now, &ViewedRegisters(&self.views))?;
+                Ok(Checked { at, event, fingerprint })
+            });
+            match checked {
+                Ok(checked) => passed.push(checked),
+                Err(error) => answers[at] = Some(Err(error)),
+            }
+        }
+        passed
+    }
+
+    /// Answers retries and conflicts before the vault is asked, so that a retry creates nothing.
+    async fn answer_known(&self, checked: Vec<Checked>, answers: &mut Answers) -> Vec<Checked> {
+        let ids: Vec<(Id, EventId)> =
+            checked.iter().map(|c| (c.event.envelope.emitter.clone(), c.event.envelope.event_id)).collect();
+        let found = match self.log.find(&ids).await {
+            Ok(found) => found,
+            Err(error) => {
+                let places: Vec<usize> = checked.iter().map(|c| c.at).collect();
+                fail_all(answers, &places, error.into());
+                return Vec::new();
+            }
+        };
+        let mut new = Vec::with_capacity(checked.len());
+        for (checked, position) in checked.into_iter().zip(found) {
+            match position {
+                None => new.push(checked),
+                Some(position) => answers[checked.at] = Some(self.existing(&checked, position).await),
+            }
+        }
+        new
+    }
+
+    /// A retry gets its first receipt again, and what its event does to identity is done again,
+    /// because the first attempt may have died in between.
+    async fn existing(&self, checked: &Checked, position: u64) -> Result<Receipt, Error> {
+        let stored = self
+            .log
+            .get(&[position])
+            .await?
+            .pop()
+            .ok_or_else(|| Error::internal("position_without_record"))?;
+        let header = Header::parse(&stored.header)?;
+        if let Some(fingerprint) = self.stored_fingerprint(&header, &stored)?
+            && fingerprint != checked.fingerprint
+        {
+            return Err(Error::Conflict { position });
+        }
+        let resolutions = self.vault.resolve(entries(&checked.event, false, None)).await?;
+        let people: Vec<_> = resolutions.into_iter().map(|r| r.holder).collect();
+        self.apply_to_vault(&checked.event, &people).await?;
+        Ok(Receipt {
+            event_id: checked.event.envelope.event_id,
+            position,
+            leaf_hash: record::leaf_hash(&stored.header),
+            recorded_at: header.recorded_at,
+            duplicate: true,
+            attributed: people.iter().all(Option::is_some),
+        })
+    }
+
+    /// The fingerprint from whichever index block is still there. Where all were purged or their
+    /// epoch's key is gone, the id alone decides and the event counts as a retry.
+    fn stored_fingerprint(
+        &self,
+        header: &Header<'_>,
+        stored: &StoredRecord,
+    ) -> Result<Option<Fingerprint>, Error> {
+        for i in 0..header.parts.len() {
+            let Some(Some(piece)) = stored.pieces.get(header.index_piece(i)) else { continue };
+            let epoch = Header::index_epoch(piece)?;
+            let Ok(key) = self.keyring.index_key(epoch) else { continue };
+            return Ok(Some(header.open_index(i, piece, &IndexKey::new(epoch, &key))?.fp));
+        }
+        Ok(None)
+    }
+
+    async fn attribute_and_seal(
+        &self,
+        caller: &Caller,
+        checked: Vec<Checked>,
+        now: Timestamp,
+        answers: &mut Answers,
+    ) -> Result<Vec<Ready>, (Vec<usize>, Error)> {
+        let places: Vec<usize> = checked.iter().map(|c| c.at).collect();
+        let wanted: Vec<Entry> = checked
+            .iter()
+            .flat_map(|c| entries(&c.event, c.event.body.event_type().opens(), caller.home_realm()))
+            .collect();
+        let index_key = match self.keyring.active_index(now) {
+            Ok((epoch, key)) => IndexKey::new(epoch, &key),
+            Err(error) => return Err((places, Error::fault("keyring", error))),
+        };
+        let mut resolved = match self.vault.resolve(wanted).await {
+            Ok(resolved) => resolved.into_iter(),
+            Err(error) => return Err((places, error.into())),
+        };
+        let mut ready = Vec::with_capacity(checked.len());
+        for checked in checked {
+            let resolutions: Vec<Resolution> = resolved.by_ref().take(checked.event.people.len()).collect();
+            let at = checked.at;
+            match self.seal_one(checked, resolutions, now, &index_key).await {
+                Ok(one) => ready.push(one),
+                Err(error) => answers[at] = Some(Err(error)),
+            }
+        }
+        Ok(ready)
+    }
+
+    async fn seal_one(
+        &self,
+        checked: Checked,
+        resolutions: Vec<Resolution>,
+        now: Timestamp,
+        index_key: &IndexKey,
+    ) -> Result<Ready, Error> {
+        let event = &checked.event;
+        let organisation = self.organisation(&event.envelope.controller).await?;
+        let matter = match matter::named_by(event) {
+            Some(name) => Some(self.vault.holder_of(HolderKind::Matter, &name).await?),
+            None => None,
+        };
+        let mut parties: Vec<Party<'_>> = event
+            .people
+            .iter()
+            .zip(&resolutions)
+            .map(|(person, resolution)| party(person, resolution))
+            .collect();
+        if let Some(holder) = &matter {
+            parties.push(Party { role: PartRole::Matter, keys: keys(holder), ids: Vec::new() });
+        }
+        link_marks(event, &resolutions, &mut parties);
+        let how = Sealing {
+            recorded_at: now,
+            salt: Salt::random()?,
+            fingerprint: checked.fingerprint,
+            index_key,
+            organisation: organisation
+                .identity
+                .as_ref()
+                .ok_or_else(|| Error::internal("organisation_without_key"))?,
+        };
+        let sealed = record::seal(event, &parties, &how)?;
+        let created = resolutions.iter().filter(|r| r.created).filter_map(|r| r.holder.clone()).collect();
+        let people = resolutions.into_iter().map(|r| r.holder).collect();
+        Ok(Ready { checked, sealed, recorded_at: now, created, people })
+    }
+
+    async fn append(&self, ready: Vec<Ready>, answers: &mut Answers) {
+        if ready.is_empty() {
+            return;
+        }
+        let batch = ready
+            .iter()
+            .map(|one| NewRecord {
+                emitter: one.checked.event.envelope.emitter.clone(),
+                event_id: one.checked.event.envelope.event_id,
+                header: one.sealed.header.clone(),
+                pieces: one.sealed.pieces.clone(),
+            })
+            .collect();
+        let outcomes = match self.log.append(batch).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                let places: Vec<usize> = ready.iter().map(|one| one.checked.at).collect();
+                return fail_all(answers, &places, error.into());
+            }
+        };
+        let mut seen = Vec::new();
+        for (one, outcome) in ready.into_iter().zip(outcomes) {
+            let at = one.checked.at;
+            answers[at] = Some(match outcome {
+                Outcome::Exists(position) => self.existing(&one.checked, position).await,
+                Outcome::Appended(position) => {
+                    seen.extend(one.created.iter().map(|holder| holder.subject));
+                    self.apply_to_vault(&one.checked.event, &one.people)
+                        .await
+                        .map(|()| receipt(&one, position))
+                }
+            });
+        }
+        if !seen.is_empty()
+            && let Err(error) = self.vault.confirm(&seen).await
+        {
+            // They stay pending; the hourly sweep finds them in the log and confirms them.
+            tracing::warn!(people = seen.len(), error = %error, "people not confirmed yet");
+        }
+    }
+
+    /// What a recorded event does to bindings. Idempotent, because a retry does it again.
+    async fn apply_to_vault(&self, event: &Event, people: &[Option<Arc<Holder>>]) -> Result<(), Error> {
+        let subject = |n: usize| people.get(n).and_then(|p| p.as_ref()).map(|holder| holder.subject);
+        match &event.body {
+            Body::IdentifierLinked(link) => {
+                let (Some(first), Some(second)) = (subject(0), event.people.get(1)) else { return Ok(()) };
+                let from = link.from.unwrap_or(event.envelope.occurred_at);
+                for identifier in &second.identifiers {
+                    self.vault.link(first, identifier, from, link.to).await?;
+                }
+            }
+            Body::IdentifierUnlinked(link) => {
+                let (Some(first), Some(second)) = (subject(0), event.people.get(1)) else { return Ok(()) };
+                let to = link.to.unwrap_or(event.envelope.occurred_at);
+                for identifier in &second.identifiers {
+                    self.vault.unlink(first, identifier, to).await?;
+                }
+            }
+            Body::SubjectsMerged(_) => {
+                if let (Some(kept), Some(gone)) = (subject(0), subject(1)) {
+                    self.vault.merge(kept, gone).await?;
+                }
+            }
+            Body::SubjectsSplit(_) => {
+                if let (Some(kept), Some(gone)) = (subject(0), subject(1)) {
+                    self.vault.split(kept, gone).await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn receipt(one: &Ready, position: u64) -> Receipt {
+    Receipt {
+        event_id: one.checked.event.envelope.event_id,
+        position,
+        leaf_hash: one.sealed.leaf,
+        recorded_at: one.recorded_at,
+        duplicate: false,
+        attributed: one.people.iter().all(Option::is_some),
+    }
+}
+
+fn fail_all(answers: &mut Answers, places: &[usize], error: Error) {
+    for at in places {
+        answers[*at] = Some(Err(error.repeated()));
+    }
+}
+
+/// One vault entry per person of an event. A retry opens nobody.
+fn entries(event: &Event, opens: bool, home_realm: Option<&Id>) -> Vec<Entry> {
+    let act = match &event.body {
+        Body::AccountRegistered(_) if opens => Act::RegisterAccount,
+        Body::AccountCancelled(_) => Act::CancelAccount,
+        _ => Act::None,
+    };
+    let entry = |person: &Person| {
+        let about = person.role == Role::DataSubject;
+        Entry {
+            identifiers: person.identifiers.clone(),
+            home_realm: home_realm.cloned(),
+            occurred_at: event.envelope.occurred_at,
+            // Staff, guardians and contacts become people wherever they are first named.
+            opens: opens || !about,
+            act: if about { act } else { Act::None },
+        }
+    };
+    event.people.iter().map(entry).collect()
+}
+
+fn party<'a>(person: &Person, resolution: &'a Resolution) -> Party<'a> {
+    let ids = resolution.marks.iter().filter_map(|marked| {
+        let usage = match marked.usage {
+            Use::Bound => MarkUse::Bind,
+            Use::Seen => MarkUse::Seen,
+            Use::Unattributed => MarkUse::Named,
+            Use::Known => return None,
+        };
+        Some(IndexMark { kind: marked.kind, mark: marked.mark, usage })
+    });
+    Party {
+        role: PartRole::Person(person.role),
+        keys: resolution.holder.as_deref().and_then(keys),
+        ids: ids.collect(),
+    }
+}
+
+/// Organisations and matters have one key, which then stands for all.
+fn keys(holder: &Holder) -> Option<Keys<'_>> {
+    let identity: &Zeroizing<[u8; 32]> = holder.identity.as_ref()?;
+    Some(Keys {
+        subject: holder.subject,
+        link: &holder.link,
+        identity,
+        evidence: holder.evidence.as_ref().unwrap_or(identity),
+    })
+}
+
+/// A link binds the identifiers of the second person to the first: the views learn it from the
+/// first part, so that what waits unattributed under them finds its person.
+fn link_marks(event: &Event, resolutions: &[Resolution], parties: &mut [Party<'_>]) {
+    if let (Body::IdentifierLinked(_), [_, second, ..], [first, ..]) = (&event.body, resolutions, parties) {
+        first.ids.extend(second.marks.iter().map(|marked| IndexMark {
+            kind: marked.kind,
+            mark: marked.mark,
+            usage: MarkUse::Bind,
+        }));
+    }
+}

@@ -1,0 +1,177 @@
+//! One generation of the views: its directory, its rows, the threads that fill it.
+//!
+//! `CURRENT` names the generation that answers. It is replaced by a rename that is synced, so after
+//! a crash either the old or the new one answers; directories it does not name are leftovers.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::views::apply::{Applier, Shared};
+use crate::views::reach::Reach;
+use crate::views::runner::{self, Stop, Watch};
+use crate::views::store::{FORMAT, Store, meta};
+use crate::views::{Error, Options, lock};
+
+const CURRENT: &str = "CURRENT";
+
+/// The number of the generation that answers, if there is one.
+pub fn current(dir: &Path) -> Result<Option<u64>, Error> {
+    match fs::read_to_string(dir.join(CURRENT)) {
+        // A torn or foreign file names none: the views are then made anew.
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(Error::Io(why)),
+    }
+}
+
+pub fn set_current(dir: &Path, number: u64) -> Result<(), Error> {
+    let write = || -> std::io::Result<()> {
+        let temporary = dir.join("CURRENT.new");
+        let mut file = fs::File::create(&temporary)?;
+        writeln!(file, "{number}")?;
+        file.sync_all()?;
+        fs::rename(&temporary, dir.join(CURRENT))?;
+        fs::File::open(dir)?.sync_all()
+    };
+    write().map_err(Error::Io)
+}
+
+/// Numbers of all generations that have a directory, in order.
+pub fn present(dir: &Path) -> Result<Vec<u64>, Error> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::Io)? {
+        let name = entry.map_err(Error::Io)?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.strip_prefix("gen-")?.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+pub fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("gen-{number}"))
+}
+
+pub fn remove(dir: &Path, number: u64) -> Result<(), Error> {
+    match fs::remove_dir_all(path(dir, number)) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(Error::Io(why)),
+        _ => Ok(()),
+    }
+}
+
+/// A generation that follows the log.
+pub struct Generation {
+    pub number: u64,
+    pub store: Store,
+    pub shared: Arc<Shared>,
+    stop: Arc<Stop>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    news: Arc<News>,
+}
+
+/// What the runner has told.
+struct News {
+    applied: watch::Sender<u64>,
+    /// Why the runner ended, if it was not asked to.
+    failed: RwLock<Option<String>>,
+    ended: AtomicBool,
+}
+
+impl Watch for News {
+    fn applied(&self, next: u64) {
+        self.applied.send_replace(next);
+    }
+
+    fn ended(&self, why: Option<Error>) {
+        if let Some(why) = why {
+            let mut text = why.to_string();
+            let mut source = std::error::Error::source(&why);
+            while let Some(inner) = source {
+                text = format!("{text}: {inner}");
+                source = inner.source();
+            }
+            tracing::error!(reason = %text, "the views have stopped; they answer with what they have");
+            *lock::write(&self.failed) = Some(text);
+        }
+        self.ended.store(true, Ordering::SeqCst);
+        // Those who wait look again.
+        self.applied.send_modify(|_| {});
+    }
+}
+
+impl Generation {
+    /// Opens or makes a generation and starts to follow the log, for ever or up to a position.
+    pub fn open(
+        options: &Options,
+        number: u64,
+        reach: Reach,
+        until: Option<u64>,
+    ) -> Result<Arc<Generation>, Error> {
+        let dir = path(&options.dir, number);
+        let store = Store::open(&dir, options.cache_bytes / 4)?;
+        let reading = store.reading();
+        let (applied, format) = (reading.applied()?, reading.number(meta::FORMAT)?);
+        if format.is_some_and(|format| format != FORMAT) || format.is_none() && applied > 0 {
+            return Err(super::codec::Malformed("format").into());
+        }
+        let head = reach.log.head();
+        if applied > head {
+            return Err(Error::LostTail { applied, head });
+        }
+        drop(reading);
+        let shared = Arc::new(Shared::default());
+        let applier =
+            Applier::open(store.clone(), Arc::clone(&shared), reach.clone(), options.cache_bytes / 2)?;
+        let news = Arc::new(News {
+            applied: watch::Sender::new(applied),
+            failed: RwLock::default(),
+            ended: AtomicBool::new(false),
+        });
+        let stop = Arc::new(Stop::default());
+        let watcher: Arc<dyn Watch> = news.clone();
+        let how = runner::How {
+            chunk_records: options.chunk_records.max(1),
+            decoders: options.decoders.max(1),
+            until: until.unwrap_or(u64::MAX),
+        };
+        let threads = runner::start(applier, reach, Arc::clone(&stop), watcher, how)?;
+        Ok(Arc::new(Generation { number, store, shared, stop, threads: Mutex::new(threads), news }))
+    }
+
+    /// Records below this position are committed.
+    pub fn applied(&self) -> u64 {
+        *self.news.applied.borrow()
+    }
+
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.news.applied.subscribe()
+    }
+
+    /// Why the runner ended, if it was not asked to.
+    pub fn failed(&self) -> Option<String> {
+        lock::read(&self.news.failed).clone()
+    }
+
+    /// Ends the threads and waits for them. What they had applied is committed.
+    pub fn close(&self) {
+        self.stop.stop();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.thread().id() != std::thread::current().id() {
+                // A thread that panicked has told so on its own.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

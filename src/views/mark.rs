@@ -1,0 +1,111 @@
+//! Keyed identifiers: who had a mark at an instant, and whose is a part that names marks only.
+
+use crate::domain::id::{Mark, SubjectId};
+use crate::domain::identity::{Class, Kind};
+use crate::domain::time::Timestamp;
+use crate::record::IndexMark;
+use crate::views::Error;
+use crate::views::codec::{Malformed, Reader, put_u64};
+use crate::views::own::kind_from;
+use crate::views::person::Person;
+use crate::views::shape::Shapes;
+use crate::views::store::{self, Reading, tag};
+
+/// The marks of one unattributed part, as the value of its rows.
+pub fn encode<'a>(marks: impl Iterator<Item = &'a IndexMark>) -> Vec<u8> {
+    let marks: Vec<_> = marks.collect();
+    let mut out = Vec::with_capacity(1 + marks.len() * 17);
+    put_u64(&mut out, marks.len() as u64);
+    for id in marks {
+        out.push(id.kind as u8);
+        out.extend_from_slice(&id.mark.0);
+    }
+    out
+}
+
+pub fn decode(bytes: &[u8]) -> Result<Vec<(Kind, Mark)>, Malformed> {
+    let mut reader = Reader::new(bytes, "mark");
+    let mut marks = Vec::new();
+    for _ in 0..reader.len()? {
+        marks.push((kind_from(reader.byte()?)?, Mark(reader.array()?)));
+    }
+    reader.end()?;
+    Ok(marks)
+}
+
+/// Whose a part is that names these marks at this instant: the strongest mark that was bound then
+/// decides. `known_at` hides bindings at and beyond a position.
+pub fn attribute(
+    reading: &Reading,
+    shapes: &Shapes,
+    marks: &[(Kind, Mark)],
+    at: Timestamp,
+    known_at: u64,
+) -> Result<Option<SubjectId>, Error> {
+    let mut marks = marks.to_vec();
+    marks.sort_unstable_by_key(|(kind, _)| *kind);
+    for (kind, mark) in marks {
+        if let Some(subject) = holder(reading, shapes, kind, mark, at, known_at)? {
+            return Ok(Some(subject));
+        }
+    }
+    Ok(None)
+}
+
+/// Who had the mark: the last to be bound at or before the instant, unless a contact's binding
+/// ended with the person's account.
+fn holder(
+    reading: &Reading,
+    shapes: &Shapes,
+    kind: Kind,
+    mark: Mark,
+    at: Timestamp,
+    known_at: u64,
+) -> Result<Option<SubjectId>, Error> {
+    let from = store::of_mark(tag::BINDING, mark);
+    let to = store::binding(mark, at.plus_ms(1), 0);
+    for row in reading.range(&from..&to).rev() {
+        let (key, value) = row?;
+        let (bound_at, position) = store::at_and_position(&key)?;
+        if position >= known_at {
+            continue;
+        }
+        let subject = SubjectId(value[..].try_into().map_err(|_| Malformed("mark"))?);
+        if kind.class() == Class::Contact && cancelled(reading, shapes, subject, bound_at, at)? {
+            return Ok(None);
+        }
+        return Ok(Some(subject));
+    }
+    Ok(None)
+}
+
+/// Whether the person closed an account after `from` and at or before `to`.
+fn cancelled(
+    reading: &Reading,
+    shapes: &Shapes,
+    subject: SubjectId,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<bool, Error> {
+    let Some(row) = reading.get(&store::person(subject))? else { return Ok(false) };
+    for (key, tally) in Person::decode(&row)?.entries {
+        let is_cancel =
+            shapes.get(key.shape).is_some_and(|shape| shape.event_type.as_str() == "AccountCancelled");
+        if is_cancel && tally.last > from && tally.last <= to {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Positions and parts that name a mark, each with all marks of the part.
+pub type Named = (Timestamp, u64, u8, Vec<(Kind, Mark)>);
+
+pub fn named(reading: &Reading, mark: Mark) -> impl Iterator<Item = Result<Named, Error>> + use<> {
+    reading.prefix(&store::of_mark(tag::NAMED, mark)).map(|row| {
+        let (key, value) = row?;
+        let (at, position) = store::at_and_position(&key)?;
+        let part = *key.last().ok_or(Malformed("mark"))?;
+        Ok((at, position, part, decode(&value)?))
+    })
+}

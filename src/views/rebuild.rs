@@ -1,0 +1,165 @@
+//! A second generation beside the one that answers: to replace it, or to compare it with.
+
+use std::cmp::Ordering;
+use std::sync::{Arc, PoisonError, TryLockError};
+
+use crate::views::generation::{self, Generation};
+use crate::views::store::{Reading, tag};
+use crate::views::{Error, Views, lock};
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub applied: u64,
+    pub head: u64,
+}
+
+/// Rows in which two generations differ, at the same position.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Records below this position are in both.
+    pub applied: u64,
+    pub rows: u64,
+    pub different: u64,
+    /// The first of them: what kind of row, and its key in hexadecimal; no values, which may be
+    /// somebody's.
+    pub samples: Vec<String>,
+}
+
+/// Differences that are named.
+const SAMPLES: usize = 20;
+
+impl Views {
+    /// Makes the next generation from the log, catches up and puts it in the place of the old one,
+    /// which answers until then and is removed afterwards. Blocks until done; `progress` is called
+    /// now and then and says whether to go on. One at a time.
+    pub fn rebuild(&self, progress: impl FnMut(Progress) -> bool) -> Result<u64, Error> {
+        let _only = self.alone()?;
+        let next = self.fill(None, progress)?;
+        generation::set_current(&self.options.dir, next.number)?;
+        let old = {
+            let mut live = lock::write(&self.live);
+            std::mem::replace(&mut *live, Arc::clone(&next))
+        };
+        *lock::write(&self.incomplete) = None;
+        old.close();
+        let number = old.number;
+        // Questions that are being answered keep the old rows open; their files go with the last.
+        drop(old);
+        generation::remove(&self.options.dir, number)?;
+        Ok(next.number)
+    }
+
+    /// Makes a temporary generation and compares every row with the one that answers, at the same
+    /// position. For `fsck`.
+    pub fn compare(&self, progress: impl FnMut(Progress) -> bool) -> Result<Comparison, Error> {
+        let _only = self.alone()?;
+        let live = self.live();
+        let mine = live.store.reading();
+        let other = self.fill(Some(mine.applied()?), progress)?;
+        other.close();
+        let result = compare_rows(&mine, &other.store.reading());
+        let number = other.number;
+        drop(other);
+        generation::remove(&self.options.dir, number)?;
+        result
+    }
+
+    fn alone(&self) -> Result<std::sync::MutexGuard<'_, ()>, Error> {
+        match self.second.try_lock() {
+            Ok(only) => Ok(only),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy),
+        }
+    }
+
+    /// A new generation that has reached the one that answers, or a position.
+    fn fill(
+        &self,
+        until: Option<u64>,
+        mut progress: impl FnMut(Progress) -> bool,
+    ) -> Result<Arc<Generation>, Error> {
+        let number = generation::present(&self.options.dir)?.last().map_or(1, |last| last + 1);
+        let next = Generation::open(&self.options, number, self.reach.clone(), until)?;
+        let filled = self.reach.wait(async {
+            let mut news = next.follow();
+            loop {
+                let applied = *news.borrow_and_update();
+                let head = until.unwrap_or_else(|| self.reach.log.head());
+                if !progress(Progress { applied, head }) {
+                    return Err(Error::CalledOff);
+                }
+                if let Some(why) = next.failed() {
+                    return Err(Error::Stopped(why));
+                }
+                if applied >= until.unwrap_or_else(|| self.live().applied()) {
+                    return Ok(());
+                }
+                if news.changed().await.is_err() {
+                    return Err(Error::CalledOff);
+                }
+            }
+        });
+        match filled {
+            Ok(()) => Ok(next),
+            Err(why) => {
+                next.close();
+                drop(next);
+                generation::remove(&self.options.dir, number)?;
+                Err(why)
+            }
+        }
+    }
+}
+
+/// Shapes have the same numbers in both, because both saw the same log, so rows compare as bytes.
+fn compare_rows(mine: &Reading, other: &Reading) -> Result<Comparison, Error> {
+    let mut result = Comparison { applied: mine.applied()?, ..Comparison::default() };
+    let mut note = |key: &[u8], what: &str| {
+        result.different += 1;
+        if result.samples.len() < SAMPLES {
+            let hex: String = key[1..].iter().map(|byte| format!("{byte:02x}")).collect();
+            result.samples.push(format!("{} {hex} {what}", name_of(key[0])));
+        }
+    };
+    let (mut left, mut right) = (mine.prefix(&[]), other.prefix(&[]));
+    let (mut a, mut b) = (left.next().transpose()?, right.next().transpose()?);
+    loop {
+        let order = match (&a, &b) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((mine, _)), Some((other, _))) => mine.cmp(other),
+        };
+        result.rows += 1;
+        match (order, &a, &b) {
+            (Ordering::Less, Some((key, _)), _) => note(key, "stands only in the views that answer"),
+            (Ordering::Greater, _, Some((key, _))) => note(key, "is missing in the views that answer"),
+            (_, Some((key, mine)), Some((_, other))) if mine != other => note(key, "differs"),
+            _ => {}
+        }
+        if order != Ordering::Greater {
+            a = left.next().transpose()?;
+        }
+        if order != Ordering::Less {
+            b = right.next().transpose()?;
+        }
+    }
+    Ok(result)
+}
+
+fn name_of(kind: u8) -> &'static str {
+    match kind {
+        tag::PERSON => "person",
+        tag::POSTINGS => "postings",
+        tag::BINDING => "binding",
+        tag::NAMED => "named part",
+        tag::ERASED => "erased person",
+        tag::RETRACTED => "retraction",
+        tag::REGISTER => "register event",
+        tag::ZONE => "zone",
+        tag::EMITTER => "emitter",
+        tag::SHAPE => "shape",
+        _ => "position",
+    }
+}

@@ -1,0 +1,308 @@
+//! Events that change what earlier ones left behind: retractions and the erasure of a person.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::id::{EventId, Id, Mark, SubjectId};
+use crate::views::Error;
+use crate::views::apply::Applier;
+use crate::views::codec::{Malformed, Reader, put_u64};
+use crate::views::decode::Decoded;
+use crate::views::fold::{self, fold, split_key};
+use crate::views::mark;
+use crate::views::own::Own;
+use crate::views::person::{Entries, Key, Person};
+use crate::views::postings;
+use crate::views::registers::{self, Registers};
+use crate::views::store::{self, Reading, tag};
+use crate::views::{lock, shape};
+
+/// A filter of fixed size over the events taken back, so that the others cost no look-up.
+pub struct Taken(Vec<u64>);
+
+const BITS: usize = 1 << 20;
+
+impl Taken {
+    pub fn load(reading: &Reading) -> Result<Taken, Error> {
+        let mut taken = Taken(vec![0; BITS / 64]);
+        for row in reading.prefix(&[tag::RETRACTED]) {
+            let (key, _) = row?;
+            let event = key.len().checked_sub(32).and_then(|at| key.get(at..at + 16));
+            let event: [u8; 16] =
+                event.and_then(|bytes| bytes.try_into().ok()).ok_or(Malformed("retraction"))?;
+            taken.add(EventId(uuid::Uuid::from_bytes(event)));
+        }
+        Ok(taken)
+    }
+
+    fn bit(event: EventId) -> (usize, u64) {
+        let bytes = event.as_bytes();
+        let mixed = bytes.iter().fold(0u64, |mixed, byte| {
+            (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(7)
+        });
+        let bit = mixed as usize % BITS;
+        (bit / 64, 1 << (bit % 64))
+    }
+
+    fn add(&mut self, event: EventId) {
+        let (word, bit) = Self::bit(event);
+        self.0[word] |= bit;
+    }
+
+    pub fn may_hold(&self, event: EventId) -> bool {
+        let (word, bit) = Self::bit(event);
+        self.0[word] & bit != 0
+    }
+}
+
+/// People who go with the record at hand: their rows still stand, and no longer count.
+pub type Gone = BTreeSet<SubjectId>;
+
+impl Applier {
+    /// Notes what an event takes back, and folds everybody anew whom the originals touched. The
+    /// notes are committed first; should the rest be lost, the replay notes the same again.
+    pub(super) fn take_back(&mut self, event: &Decoded) -> Result<(), Error> {
+        let Some(emitter) = fold::retracted_emitter(&event.body_json) else { return Ok(()) };
+        let mut sources = BTreeSet::new();
+        for part in event.parts.iter().filter(|part| fold::carries(event, part) && !part.purged) {
+            match part.subject {
+                Some(subject) if self.people.is_erased(subject)? => {}
+                by => {
+                    sources.insert(by);
+                }
+            }
+        }
+        let ids = fold::retracted_ids(event).event_ids;
+        let mut batch = self.store.batch(ids.len() * sources.len());
+        for id in &ids {
+            self.taken.add(*id);
+            for by in &sources {
+                batch.number(&store::retracted(&emitter, *id, *by), event.position);
+            }
+        }
+        batch.commit()?;
+        self.refold_originals(&emitter, &ids, &Gone::new())
+    }
+
+    /// Folds anew everybody named by these events, as far as they are applied.
+    fn refold_originals(&mut self, emitter: &Id, ids: &[EventId], gone: &Gone) -> Result<(), Error> {
+        let ids: Vec<_> = ids.iter().map(|id| (emitter.clone(), *id)).collect();
+        let mut positions: Vec<u64> =
+            self.reach.find(&ids)?.into_iter().flatten().filter(|position| *position < self.next).collect();
+        positions.sort_unstable();
+        let mut people = BTreeSet::new();
+        let mut register = false;
+        self.reach.clone().decode_all(&positions, |original| {
+            if fold::can_be_retracted(original.event_type) {
+                people.extend(original.parts.iter().filter_map(|part| part.subject));
+                register |= registers::is_register(original.event_type);
+            }
+            Ok(())
+        })?;
+        if register {
+            let mut loaded = Registers::load(&self.store.reading(), &self.reach, gone)?;
+            std::mem::swap(&mut *lock::write(&self.shared.registers), &mut loaded);
+        }
+        for subject in people {
+            self.refold(subject, gone)?;
+        }
+        Ok(())
+    }
+
+    /// A person's state from the log again, without what was taken back. Everything before must be
+    /// committed.
+    fn refold(&mut self, subject: SubjectId, gone: &Gone) -> Result<(), Error> {
+        let Some(person) = self.people.get(subject)? else { return Ok(()) };
+        let before = std::mem::take(&mut person.entries);
+        let reading = self.store.reading();
+        let mut replay = Replay::new(&reading, subject, gone);
+        let positions: Vec<u64> =
+            postings::ascending(&reading, subject)?.iter().map(|posting| posting.position).collect();
+        let shared = std::sync::Arc::clone(&self.shared);
+        self.reach.decode_all(&positions, |event| {
+            let number = lock::read(&shared.shapes).number(&event.shape).unwrap_or(0);
+            replay.add(&event, number)
+        })?;
+        let bindings = rows_of_bindings(&replay.entries)?;
+        let stale = rows_of_bindings(&before)?.into_iter().filter(|key| !bindings.contains(key));
+        self.rows.extend(stale.map(|key| (key, None)));
+        if let Some(person) = self.people.get(subject)? {
+            person.retracted = replay.retracted;
+            person.entries = replay.entries;
+        }
+        Ok(())
+    }
+
+    /// Removes everything that a rebuild would not see once the people's pieces are purged. The
+    /// rows go in the commit that counts the record as applied.
+    pub(super) fn erase(&mut self, event: &Decoded) -> Result<(), Error> {
+        let gone: Gone = event.data_subjects().collect();
+        let reading = self.store.reading();
+        let mut back: BTreeMap<Id, Vec<EventId>> = BTreeMap::new();
+        for subject in &gone {
+            self.people.erase(*subject);
+        }
+        for subject in &gone {
+            self.rows.push((store::person(*subject).to_vec(), None));
+            let mut value = Vec::new();
+            put_u64(&mut value, event.position);
+            self.rows.push((store::erased(*subject).to_vec(), Some(value)));
+            for row in reading.prefix(&store::postings_of(*subject)) {
+                self.rows.push((row?.0.to_vec(), None));
+            }
+            let Some(row) = reading.get(&store::person(*subject))? else { continue };
+            for (key, _) in Person::decode(&row)?.entries {
+                self.erase_entry(&reading, *subject, &key, &mut back)?;
+            }
+        }
+        for (emitter, events) in back {
+            self.refold_originals(&emitter, &events, &gone)?;
+        }
+        Ok(())
+    }
+
+    fn erase_entry(
+        &mut self,
+        reading: &Reading,
+        subject: SubjectId,
+        key: &Key,
+        back: &mut BTreeMap<Id, Vec<EventId>>,
+    ) -> Result<(), Error> {
+        let (_, own) = split_key(key)?;
+        if let Some((_, other)) = own.other
+            && let Some(other) = self.people.get(other)?
+        {
+            other.entries.retain(|(key, _)| !names(key, subject));
+        }
+        if let Some((_, mark)) = own.mark {
+            self.forget_named(reading, subject, mark)?;
+        }
+        self.rows.extend(binding_row(&own).map(|key| (key, None)));
+        if let Some(event) = own.retracts
+            && let Some(emitter) = self.emitter_of_retraction(key)?
+        {
+            self.rows.push((store::retracted(&emitter, event, Some(subject)), None));
+            back.entry(emitter).or_default().push(event);
+        }
+        Ok(())
+    }
+
+    /// Parts that count as the person's through one of the marks go with the person.
+    fn forget_named(&mut self, reading: &Reading, subject: SubjectId, mark: Mark) -> Result<(), Error> {
+        for row in mark::named(reading, mark) {
+            let (at, position, part, marks) = row?;
+            let holder = mark::attribute(reading, &lock::read(&self.shared.shapes), &marks, at, u64::MAX)?;
+            if holder == Some(subject) {
+                for (_, mark) in marks {
+                    self.rows.push((store::named(mark, at, position, part), None));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn emitter_of_retraction(&self, key: &Key) -> Result<Option<Id>, Error> {
+        let (bytes, _) = split_key(key)?;
+        let inline = bytes.map(shape::decode).transpose()?;
+        let shapes = lock::read(&self.shared.shapes);
+        let shape = inline.as_ref().or_else(|| shapes.get(key.shape).map(|shape| &**shape));
+        Ok(shape.and_then(|shape| shape.body_json.as_deref()).and_then(fold::retracted_emitter))
+    }
+}
+
+/// Folds one person's records again, without those taken back.
+pub struct Replay<'a> {
+    reading: &'a Reading,
+    subject: SubjectId,
+    gone: &'a Gone,
+    pub entries: Entries,
+    pub events: u64,
+    pub retracted: u64,
+}
+
+impl<'a> Replay<'a> {
+    pub fn new(reading: &'a Reading, subject: SubjectId, gone: &'a Gone) -> Self {
+        Replay { reading, subject, gone, entries: Entries::new(), events: 0, retracted: 0 }
+    }
+
+    /// Adds a record, whatever the order. `shape` is its number; 0 writes the shape out.
+    pub fn add(&mut self, event: &Decoded, shape: u32) -> Result<(), Error> {
+        if event.data_subjects().any(|subject| subject == self.subject)
+            && !shape::is_reading(event.event_type)
+        {
+            self.events += 1;
+            if is_retracted(self.reading, event, self.gone)? {
+                self.retracted += 1;
+                return Ok(());
+            }
+        } else if is_retracted(self.reading, event, self.gone)? {
+            return Ok(());
+        }
+        for part in event.parts.iter().filter(|part| part.subject == Some(self.subject)) {
+            let reading = part.role.is_data_subject() && shape::is_reading(event.event_type);
+            if reading || repeats(event, part.number) {
+                continue;
+            }
+            let mut erased = BTreeSet::new();
+            for other in event.data_subjects().filter(|_| fold::is_link(event.event_type)) {
+                if self.gone.contains(&other) || self.reading.get(&store::erased(other))?.is_some() {
+                    erased.insert(other);
+                }
+            }
+            fold(&mut self.entries, event, part, shape, |other| erased.contains(&other));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event was taken back, as far as these rows know, by somebody who is not gone.
+pub fn is_retracted(reading: &Reading, event: &Decoded, gone: &Gone) -> Result<bool, Error> {
+    if !fold::can_be_retracted(event.event_type) {
+        return Ok(false);
+    }
+    Ok(taken_back_by(reading, &event.emitter, event.event_id, gone)?.is_some())
+}
+
+/// The position of the first event that took this one back.
+pub fn taken_back_by(
+    reading: &Reading,
+    emitter: &Id,
+    event: EventId,
+    gone: &Gone,
+) -> Result<Option<u64>, Error> {
+    let mut first = None;
+    for row in reading.prefix(&store::retracted_event(emitter, event)) {
+        let (key, value) = row?;
+        let by = key.last_chunk::<16>().ok_or(Malformed("retraction"))?;
+        if !gone.contains(&SubjectId(*by)) {
+            let position = Reader::new(&value, "retraction").u64()?;
+            first = Some(first.map_or(position, |first: u64| first.min(position)));
+        }
+    }
+    Ok(first)
+}
+
+/// Whether an earlier part names the same person in the same role.
+pub fn repeats(event: &Decoded, number: u8) -> bool {
+    let part = &event.parts[usize::from(number)];
+    event.parts[..usize::from(number)]
+        .iter()
+        .any(|earlier| earlier.subject == part.subject && earlier.role == part.role)
+}
+
+fn names(key: &Key, subject: SubjectId) -> bool {
+    split_key(key).is_ok_and(|(_, own)| own.other.is_some_and(|(_, other)| other == subject))
+}
+
+fn rows_of_bindings(entries: &Entries) -> Result<BTreeSet<Vec<u8>>, Malformed> {
+    let mut rows = BTreeSet::new();
+    for (key, _) in entries {
+        rows.extend(binding_row(&split_key(key)?.1));
+    }
+    Ok(rows)
+}
+
+/// The row that a bound mark has beside its person's.
+fn binding_row(own: &Own) -> Option<Vec<u8>> {
+    let ((_, mark), (at, position)) = (own.mark?, own.act?);
+    Some(store::binding(mark, at, position))
+}

@@ -1,0 +1,234 @@
+//! Follows the log: one thread reads, some decode, one applies and commits.
+//!
+//! Records travel in slices that are dealt out to the decoders in turn and taken back in the same
+//! turn, so they arrive in the order of the log. All queues are bounded. At low load a slice holds
+//! what there is, a single record at once; commits grow with the load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crate::log::StoredRecord;
+use crate::views::Error;
+use crate::views::apply::Applier;
+use crate::views::decode::{Decoded, Decoder};
+use crate::views::reach::Reach;
+
+/// Records of one slice, and about how many bytes.
+const SLICE: usize = 2048;
+const SLICE_BYTES: usize = 8 << 20;
+/// Slices that may wait before and behind each decoder.
+const WAITING: usize = 2;
+/// How long to wait before a log that is unavailable is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A wish to stop, which everybody who waits for the log hears.
+#[derive(Default)]
+pub struct Stop {
+    wanted: AtomicBool,
+    bell: tokio::sync::Notify,
+}
+
+impl Stop {
+    pub fn stop(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+        self.bell.notify_waiters();
+        // For one that is just about to wait.
+        self.bell.notify_one();
+    }
+
+    pub fn wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst)
+    }
+}
+
+/// What the threads tell.
+pub trait Watch: Send + Sync {
+    /// Records below this position are committed.
+    fn applied(&self, next: u64);
+    /// The runner has ended, with the reason if it was not asked to.
+    fn ended(&self, why: Option<Error>);
+}
+
+/// Decoded records, and what stopped the decoder behind them.
+struct Slice {
+    events: Vec<Decoded>,
+    failed: Option<Error>,
+}
+
+/// So near to the head nothing is held back for a larger commit.
+const NEAR: u64 = 4096;
+
+/// How a runner works; see `Options`.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    pub chunk_records: usize,
+    pub decoders: usize,
+    /// The first position that is not applied any more.
+    pub until: u64,
+}
+
+/// Starts all threads; they end when `stop` is heard or an error is met.
+pub fn start(
+    applier: Applier,
+    reach: Reach,
+    stop: Arc<Stop>,
+    watch: Arc<dyn Watch>,
+    how: How,
+) -> Result<Vec<JoinHandle<()>>, Error> {
+    let mut threads = Vec::new();
+    let (mut dealt, mut decoded) = (Vec::new(), Vec::new());
+    for n in 0..how.decoders {
+        let (to, from) = sync_channel::<Result<Vec<StoredRecord>, Error>>(WAITING);
+        let (done, taken) = sync_channel::<Slice>(WAITING);
+        let reach = reach.clone();
+        threads.push(spawn(&format!("views-decode-{n}"), move || decode(&reach, &from, &done))?);
+        dealt.push(to);
+        decoded.push(taken);
+    }
+    let from = applier.next();
+    let (reading, behind) = (Arc::clone(&stop), reach.clone());
+    threads.push(spawn("views-read", move || read(&behind, from, &reading, &dealt))?);
+    threads.push(spawn("views-apply", move || {
+        let apply = Apply { applier, held: 0, watch: &*watch };
+        let why = apply.run(&decoded, &reach, how).err();
+        stop.stop();
+        drop(decoded);
+        watch.ended(why);
+    })?);
+    Ok(threads)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Io)
+}
+
+/// Deals slices out in turn until asked to stop or nobody takes them.
+fn read(reach: &Reach, mut next: u64, stop: &Stop, dealt: &[SyncSender<Result<Vec<StoredRecord>, Error>>]) {
+    for to in dealt.iter().cycle() {
+        match next_slice(reach, next, stop) {
+            Ok(None) => return,
+            Ok(Some(slice)) => {
+                next += slice.len() as u64;
+                if to.send(Ok(slice)).is_err() {
+                    return;
+                }
+            }
+            Err(why) => {
+                // The applier meets it in its turn; if it is gone, nobody needs to know.
+                let _ = to.send(Err(why));
+                return;
+            }
+        }
+    }
+}
+
+/// The next records, waiting for them; `None` when asked to stop.
+fn next_slice(reach: &Reach, next: u64, stop: &Stop) -> Result<Option<Vec<StoredRecord>>, Error> {
+    reach.wait(async {
+        loop {
+            if stop.wanted() {
+                return Ok(None);
+            }
+            let attempt = async {
+                if reach.log.head() <= next {
+                    // A position is beyond itself only with a record at it.
+                    reach.log.wait_beyond(next).await?;
+                }
+                reach.log.read(next, SLICE, SLICE_BYTES).await
+            };
+            let got = tokio::select! {
+                got = attempt => got,
+                () = stop.bell.notified() => continue,
+            };
+            match got {
+                Ok(slice) if slice.is_empty() => {}
+                Ok(slice) => return Ok(Some(slice)),
+                Err(_) if stop.wanted() => return Ok(None),
+                Err(why) if why.retryable() => tokio::time::sleep(AGAIN).await,
+                Err(why) => return Err(why.into()),
+            }
+        }
+    })
+}
+
+fn decode(reach: &Reach, from: &Receiver<Result<Vec<StoredRecord>, Error>>, done: &SyncSender<Slice>) {
+    let mut decoder = Decoder::new(&*reach.keys);
+    for slice in from {
+        let decoded = match slice {
+            Err(why) => Slice { events: Vec::new(), failed: Some(why) },
+            Ok(slice) => decode_slice(&mut decoder, &slice),
+        };
+        let last = decoded.failed.is_some();
+        if done.send(decoded).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// What comes before a record that cannot be decoded is still applied.
+fn decode_slice(decoder: &mut Decoder<'_>, slice: &[StoredRecord]) -> Slice {
+    let mut events = Vec::with_capacity(slice.len());
+    for stored in slice {
+        match decoder.decode(stored) {
+            Ok(event) => events.push(event),
+            Err(source) => {
+                let failed = Some(Error::Record { position: stored.position, source });
+                return Slice { events, failed };
+            }
+        }
+    }
+    Slice { events, failed: None }
+}
+
+/// The one who applies, with what it holds back.
+struct Apply<'a> {
+    applier: Applier,
+    held: usize,
+    watch: &'a dyn Watch,
+}
+
+impl Apply<'_> {
+    /// Takes slices in turn; commits when it is near the head or enough is held back.
+    fn run(mut self, decoded: &[Receiver<Slice>], reach: &Reach, how: How) -> Result<(), Error> {
+        for from in decoded.iter().cycle() {
+            let slice = match from.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    let head = reach.log.head().min(how.until);
+                    if head.saturating_sub(self.applier.next()) <= NEAR {
+                        self.commit()?;
+                    }
+                    from.recv().ok()
+                }
+                other => other.ok(),
+            };
+            let Some(slice) = slice else { break };
+            for event in &slice.events {
+                if event.position >= how.until {
+                    return self.commit();
+                }
+                self.applier.apply(event)?;
+                self.held += 1;
+                if self.held >= how.chunk_records {
+                    self.commit()?;
+                }
+            }
+            if let Some(why) = slice.failed {
+                self.commit()?;
+                return Err(why);
+            }
+        }
+        self.commit()
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        if self.held > 0 {
+            self.applier.commit()?;
+            self.held = 0;
+            self.watch.applied(self.applier.next());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,269 @@
+//! The rows of one generation, in fjall.
+//!
+//! All rows stand in *one* keyspace, told apart by their first byte, together with the position up
+//! to which they are applied. fjall writes a batch as one journal entry and flushes a keyspace's
+//! memtables whole and in order, so whatever a crash leaves is the state after some batch, never
+//! half of one or rows of two times. Nothing is synced: what a crash loses is replayed from the log.
+
+use std::path::Path;
+
+use fjall::config::{
+    BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Readable, Slice, Snapshot,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::id::{EventId, Id, Mark, SubjectId};
+use crate::domain::time::Timestamp;
+use crate::views::Error;
+use crate::views::codec::{Malformed, Reader, from_sortable, put_bytes, put_u64, sortable};
+
+/// Raised whenever rows change their meaning; a store of another format is rebuilt.
+pub const FORMAT: u64 = 1;
+
+/// First byte of a row's key.
+pub mod tag {
+    pub const PERSON: u8 = b'a';
+    pub const POSTINGS: u8 = b'b';
+    pub const BINDING: u8 = b'c';
+    pub const NAMED: u8 = b'd';
+    pub const ERASED: u8 = b'e';
+    pub const RETRACTED: u8 = b'f';
+    pub const REGISTER: u8 = b'g';
+    pub const ZONE: u8 = b'h';
+    pub const EMITTER: u8 = b'i';
+    pub const META: u8 = b'm';
+    pub const SHAPE: u8 = b's';
+}
+
+/// Rows of the kind `META`.
+pub mod meta {
+    pub const FORMAT: &[u8] = b"mformat";
+    /// Records below this position are applied.
+    pub const APPLIED: &[u8] = b"mapplied";
+    /// The dictionary of shapes takes no more.
+    pub const SHAPES_FULL: &[u8] = b"mshapes_full";
+}
+
+pub fn person(subject: SubjectId) -> [u8; 17] {
+    prefixed(tag::PERSON, &subject.0)
+}
+
+pub fn postings(subject: SubjectId, first: u64) -> [u8; 25] {
+    let mut key = [0; 25];
+    key[..17].copy_from_slice(&postings_of(subject));
+    key[17..].copy_from_slice(&first.to_be_bytes());
+    key
+}
+
+pub fn postings_of(subject: SubjectId) -> [u8; 17] {
+    prefixed(tag::POSTINGS, &subject.0)
+}
+
+/// A mark bound at an instant by a record; the value is the subject.
+pub fn binding(mark: Mark, at: Timestamp, position: u64) -> Vec<u8> {
+    let mut key = of_mark(tag::BINDING, mark);
+    key.extend_from_slice(&sortable(at.ms()));
+    key.extend_from_slice(&position.to_be_bytes());
+    key
+}
+
+/// A part that is attributed to nobody but names a mark; the value are the marks of the part.
+pub fn named(mark: Mark, at: Timestamp, position: u64, part: u8) -> Vec<u8> {
+    let mut key = of_mark(tag::NAMED, mark);
+    key.extend_from_slice(&sortable(at.ms()));
+    key.extend_from_slice(&position.to_be_bytes());
+    key.push(part);
+    key
+}
+
+/// Instant and position of a row of `binding` or `named`.
+pub fn at_and_position(key: &[u8]) -> Result<(Timestamp, u64), Malformed> {
+    let mut reader = Reader::new(key, "mark");
+    reader.take(17)?;
+    let at = Timestamp::from_ms(from_sortable(reader.array()?)).ok_or(Malformed("mark"))?;
+    Ok((at, u64::from_be_bytes(reader.array()?)))
+}
+
+pub fn of_mark(kind: u8, mark: Mark) -> Vec<u8> {
+    let mut key = Vec::with_capacity(34);
+    key.push(kind);
+    key.extend_from_slice(&mark.0);
+    key
+}
+
+/// An erased person is remembered by a hash, so that no file holds the handle any more.
+pub fn erased(subject: SubjectId) -> [u8; 33] {
+    let hash: [u8; 32] =
+        Sha256::new_with_prefix(b"custody/views/erased").chain_update(subject.0).finalize().into();
+    prefixed(tag::ERASED, &hash)
+}
+
+/// An event taken back, by whom it was taken back (a part of the retraction; zeros for none).
+pub fn retracted(emitter: &Id, event: EventId, by: Option<SubjectId>) -> Vec<u8> {
+    let mut key = retracted_event(emitter, event);
+    key.extend_from_slice(&by.map_or([0; 16], |subject| subject.0));
+    key
+}
+
+pub fn retracted_event(emitter: &Id, event: EventId) -> Vec<u8> {
+    let mut key = vec![tag::RETRACTED];
+    put_bytes(&mut key, emitter.as_str().as_bytes());
+    key.extend_from_slice(event.as_bytes());
+    key
+}
+
+pub fn register(position: u64) -> [u8; 9] {
+    prefixed(tag::REGISTER, &position.to_be_bytes())
+}
+
+pub fn zone(number: u64) -> [u8; 9] {
+    prefixed(tag::ZONE, &number.to_be_bytes())
+}
+
+pub fn emitter(emitter: &Id) -> Vec<u8> {
+    let mut key = vec![tag::EMITTER];
+    key.extend_from_slice(emitter.as_str().as_bytes());
+    key
+}
+
+pub fn emitter_of(key: &[u8]) -> Result<Id, Malformed> {
+    let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+    name.and_then(|name| name.parse().ok()).ok_or(Malformed("emitter"))
+}
+
+pub fn shape(number: u32) -> [u8; 5] {
+    prefixed(tag::SHAPE, &number.to_be_bytes())
+}
+
+fn prefixed<const N: usize>(first: u8, rest: &[u8]) -> [u8; N] {
+    let mut key = [first; N];
+    key[1..].copy_from_slice(rest);
+    key
+}
+
+/// One generation's rows. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Store {
+    db: Database,
+    rows: Keyspace,
+}
+
+impl Store {
+    /// Opens or makes the store. `cache_bytes` bounds the block cache.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Store, Error> {
+        let db = Database::builder(dir)
+            .cache_size(cache_bytes)
+            .max_journaling_size(192 * 1024 * 1024)
+            .worker_threads(1)
+            .open()?;
+        let rows = db.keyspace("views", || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(48 * 1024 * 1024)
+                .data_block_size_policy(BlockSizePolicy::all(8 * 1024))
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
+                    BloomConstructionPolicy::BitsPerKey(10.0),
+                )))
+        })?;
+        Ok(Store { db, rows })
+    }
+
+    pub fn reading(&self) -> Reading {
+        Reading { snapshot: self.db.snapshot(), rows: self.rows.clone() }
+    }
+
+    pub fn batch(&self, rows: usize) -> Batch {
+        Batch { batch: OwnedWriteBatch::with_capacity(self.db.clone(), rows), rows: self.rows.clone() }
+    }
+
+    /// The newest committed value, without the cost of a snapshot.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Slice>, Error> {
+        Ok(self.rows.get(key)?)
+    }
+
+    pub fn has_prefix(&self, prefix: &[u8]) -> Result<bool, Error> {
+        match self.rows.prefix(prefix).next() {
+            None => Ok(false),
+            Some(row) => row.key().map(|_| true).map_err(Error::from),
+        }
+    }
+
+    /// Writes every row anew, so that removed ones are physically gone from tables and journals.
+    pub fn scrub(&self) -> Result<(), Error> {
+        self.rows.rotate_memtable_and_wait()?;
+        self.rows.major_compact()?;
+        Ok(())
+    }
+
+    pub fn disk_bytes(&self) -> Result<u64, Error> {
+        Ok(self.db.disk_space()?)
+    }
+}
+
+/// Rows to be written together or not at all.
+pub struct Batch {
+    batch: OwnedWriteBatch,
+    rows: Keyspace,
+}
+
+impl Batch {
+    pub fn insert(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.insert(&self.rows, key, value);
+    }
+
+    pub fn remove(&mut self, key: &[u8]) {
+        self.batch.remove(&self.rows, key);
+    }
+
+    pub fn number(&mut self, key: &[u8], value: u64) {
+        let mut bytes = Vec::with_capacity(9);
+        put_u64(&mut bytes, value);
+        self.insert(key, &bytes);
+    }
+
+    pub fn commit(self) -> Result<(), Error> {
+        Ok(self.batch.commit()?)
+    }
+}
+
+/// All rows as they stood after one batch.
+pub struct Reading {
+    snapshot: Snapshot,
+    rows: Keyspace,
+}
+
+impl Reading {
+    pub fn get(&self, key: &[u8]) -> Result<Option<Slice>, Error> {
+        Ok(self.snapshot.get(&self.rows, key)?)
+    }
+
+    pub fn number(&self, key: &[u8]) -> Result<Option<u64>, Error> {
+        match self.get(key)? {
+            None => Ok(None),
+            Some(bytes) => Ok(Some(Reader::new(&bytes, "number").u64()?)),
+        }
+    }
+
+    /// Records below this position are in these rows.
+    pub fn applied(&self) -> Result<u64, Error> {
+        Ok(self.number(meta::APPLIED)?.unwrap_or(0))
+    }
+
+    /// Rows in order of their keys; may be walked from the end.
+    pub fn prefix(
+        &self,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), Error>> + use<> {
+        self.snapshot.prefix(&self.rows, prefix).map(|row| row.into_inner().map_err(Error::from))
+    }
+
+    pub fn range(
+        &self,
+        range: std::ops::Range<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), Error>> + use<> {
+        self.snapshot.range::<&[u8], _>(&self.rows, range).map(|row| row.into_inner().map_err(Error::from))
+    }
+}

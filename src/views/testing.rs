@@ -1,0 +1,254 @@
+//! A log in memory and records made for tests and benchmarks.
+
+use std::sync::{Arc, Mutex};
+
+use ::custody::domain::event::catalogue::*;
+use ::custody::domain::event::*;
+use ::custody::domain::id::*;
+use ::custody::domain::identity::Kind;
+use ::custody::domain::time::Timestamp;
+use ::custody::log::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
+use ::custody::record::{
+    IndexKey, IndexKeys, IndexMark, Keys, MarkUse, PartRole, Party, Salt, Sealing, seal,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+/// A log that keeps everything in memory. Durable it is not.
+pub struct MemoryLog {
+    records: Mutex<Vec<(Id, EventId, StoredRecord)>>,
+    bell: tokio::sync::watch::Sender<u64>,
+}
+
+impl MemoryLog {
+    pub fn new() -> Arc<MemoryLog> {
+        Arc::new(MemoryLog { records: Mutex::default(), bell: tokio::sync::watch::Sender::new(0) })
+    }
+
+    pub fn push(&self, record: &NewRecord) -> u64 {
+        let mut records = self.records.lock().unwrap();
+        let position = records.len() as u64;
+        let pieces = record.pieces.iter().cloned().map(Some).collect();
+        let stored = StoredRecord { position, header: record.header.clone(), pieces };
+        records.push((record.emitter.clone(), record.event_id, stored));
+        self.bell.send_replace(records.len() as u64);
+        position
+    }
+
+    /// Takes the newest records away, as a lost disk would.
+    pub fn cut(&self, head: usize) {
+        self.records.lock().unwrap().truncate(head);
+        self.bell.send_replace(head as u64);
+    }
+}
+
+#[async_trait]
+impl Log for MemoryLog {
+    async fn append(&self, batch: Vec<NewRecord>) -> Result<Vec<Outcome>, Error> {
+        Ok(batch.iter().map(|record| Outcome::Appended(self.push(record))).collect())
+    }
+
+    async fn find(&self, ids: &[(Id, EventId)]) -> Result<Vec<Option<u64>>, Error> {
+        let records = self.records.lock().unwrap();
+        let at = |(emitter, id): &(Id, EventId)| {
+            records.iter().position(|(e, i, _)| e == emitter && i == id).map(|at| at as u64)
+        };
+        Ok(ids.iter().map(at).collect())
+    }
+
+    async fn read(&self, from: u64, max: usize, max_bytes: usize) -> Result<Vec<StoredRecord>, Error> {
+        let records = self.records.lock().unwrap();
+        let mut bytes = 0;
+        let fits = |(_, _, stored): &&(Id, EventId, StoredRecord)| {
+            let before = bytes;
+            bytes += stored.header.len();
+            before <= max_bytes
+        };
+        Ok(records.iter().skip(from as usize).take(max).take_while(fits).map(|(_, _, s)| s.clone()).collect())
+    }
+
+    async fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error> {
+        let records = self.records.lock().unwrap();
+        let one = |position: &u64| records.get(*position as usize).map(|(_, _, stored)| stored.clone());
+        positions.iter().map(|p| one(p).ok_or(Error::Refused("beyond the head"))).collect()
+    }
+
+    fn head(&self) -> u64 {
+        *self.bell.borrow()
+    }
+
+    async fn wait_beyond(&self, position: u64) -> Result<(), Error> {
+        let closed = |_| Error::Unavailable { reason: "closed", source: None };
+        self.bell.subscribe().wait_for(|head| *head > position).await.map(|_| ()).map_err(closed)
+    }
+
+    async fn purge(&self, pieces: &[PieceRef]) -> Result<(), Error> {
+        let mut records = self.records.lock().unwrap();
+        for piece in pieces {
+            records[piece.position as usize].2.pieces[usize::from(piece.piece)] = None;
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        Status { head: self.head(), bytes_on_disk: 0, bytes_waiting: 0, read_only: None }
+    }
+}
+
+/// One index key, of epoch 1.
+pub struct OneKey;
+
+const KEY: [u8; 32] = [7; 32];
+
+impl IndexKeys for OneKey {
+    fn index_key(&self, epoch: u32) -> Option<IndexKey> {
+        (epoch == 1).then(|| IndexKey::new(1, &KEY))
+    }
+}
+
+pub fn id(text: &str) -> Id {
+    text.parse().unwrap()
+}
+
+pub fn day(n: i64) -> Timestamp {
+    "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap().plus_ms(n * 86_400_000)
+}
+
+pub fn person(n: u32) -> SubjectId {
+    // Spread like the vault's random handles.
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&(u64::from(n) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    bytes[12..].copy_from_slice(&n.to_be_bytes());
+    SubjectId(bytes)
+}
+
+pub fn mark(n: u32) -> Mark {
+    let mut bytes = [9; 16];
+    bytes[..4].copy_from_slice(&n.to_be_bytes());
+    Mark(bytes)
+}
+
+/// Somebody named by a made event.
+#[derive(Debug, Clone)]
+pub struct Named {
+    pub role: PartRole,
+    pub subject: Option<SubjectId>,
+    pub marks: Vec<(Kind, Mark, MarkUse)>,
+}
+
+pub fn subject(n: u32) -> Named {
+    Named { role: PartRole::Person(Role::DataSubject), subject: Some(person(n)), marks: Vec::new() }
+}
+
+pub fn in_role(n: u32, role: Role) -> Named {
+    Named { role: PartRole::Person(role), ..subject(n) }
+}
+
+pub fn nobody(marks: &[(Kind, u32)]) -> Named {
+    let marks = marks.iter().map(|(kind, n)| (*kind, mark(*n), MarkUse::Named)).collect();
+    Named { role: PartRole::Person(Role::DataSubject), subject: None, marks }
+}
+
+/// An event to be sealed.
+#[derive(Debug, Clone)]
+pub struct Made {
+    pub event: Event,
+    pub named: Vec<Named>,
+}
+
+pub fn event_id(n: u64) -> EventId {
+    EventId(uuid::Uuid::from_u128(
+        (u128::from(n) + 1) << 64 | u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) << 2 | 3,
+    ))
+}
+
+pub fn made(n: u64, at: Timestamp, body: Body, named: Vec<Named>) -> Made {
+    let envelope = Envelope {
+        event_id: event_id(n),
+        controller: id("kstar"),
+        emitter: id("solar-app"),
+        emitter_seq: None,
+        service: Some(id("solar")),
+        activity: None,
+        regimes: Vec::new(),
+        policy_version: None,
+        occurred_at: at,
+        time_source: TimeSource::Server,
+        clock_offset: None,
+        window: None,
+        count: None,
+        backfill: false,
+        import_id: None,
+        actor: None,
+        personal: References::default(),
+    };
+    Made { event: Event { envelope, people: Vec::new(), body }, named }
+}
+
+pub fn collected(cats: &[&str], purposes: &[&str], slot: Option<&str>) -> Body {
+    let purposes = purposes.iter().map(|p| PurposeBasis { id: id(p), basis: LegalBasis::Contract }).collect();
+    Body::DataCollected(Box::new(DataCollected {
+        record_kind: (!cats.is_empty()).then(|| id("profile")),
+        cats: List::new(cats.iter().map(|cat| id(cat)).collect()).unwrap(),
+        purposes: List::new(purposes).unwrap(),
+        slot: slot.map(id),
+        ..DataCollected::default()
+    }))
+}
+
+/// Seals an event. Tags and salts depend on the event's id only, so that a run can be repeated.
+pub fn sealed(made: &Made) -> NewRecord {
+    let key = Zeroizing::new([3u8; 32]);
+    let parties: Vec<Party<'_>> = made
+        .named
+        .iter()
+        .map(|named| Party {
+            role: named.role,
+            keys: named.subject.map(|subject| Keys { subject, link: &key, identity: &key, evidence: &key }),
+            ids: named
+                .marks
+                .iter()
+                .map(|(kind, mark, usage)| IndexMark { kind: *kind, mark: *mark, usage: *usage })
+                .collect(),
+        })
+        .collect();
+    let index_key = IndexKey::new(1, &KEY);
+    let how = Sealing {
+        recorded_at: made.event.envelope.occurred_at.max(day(0)),
+        salt: Salt(*made.event.envelope.event_id.as_bytes()),
+        fingerprint: Mark([1; 16]),
+        index_key: &index_key,
+        organisation: &key,
+    };
+    let record = seal(&made.event, &parties, &how).unwrap();
+    NewRecord {
+        emitter: made.event.envelope.emitter.clone(),
+        event_id: made.event.envelope.event_id,
+        header: record.header,
+        pieces: record.pieces,
+    }
+}
+
+/// The pieces of a record's parts that belong to a person, as an erasure purges them.
+pub fn pieces_of(record: &StoredRecord, subject: SubjectId) -> Vec<PieceRef> {
+    let header = ::custody::record::Header::parse(&record.header).unwrap();
+    let mut pieces = Vec::new();
+    for i in 0..header.parts.len() {
+        let index = header.index_piece(i);
+        let Some(Some(piece)) = record.pieces.get(index) else { continue };
+        let block = header.open_index(i, piece, &IndexKey::new(1, &KEY)).unwrap();
+        if block.subject == Some(subject) {
+            let count = 1 + header.parts[i].boxes.len();
+            pieces.extend(
+                (index..index + count)
+                    .map(|piece| PieceRef { position: record.position, piece: piece as u16 }),
+            );
+        }
+    }
+    pieces
+}
+
+pub fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}

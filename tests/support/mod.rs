@@ -1,0 +1,8 @@
+//! What the integration tests share. Each test binary uses its own part of it.
+#![allow(dead_code, reason = "every test binary compiles all of this and uses some of it")]
+
+pub mod crash;
+pub mod journal;
+pub mod rewind;
+pub mod server;
+pub mod trace;
