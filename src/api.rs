@@ -3,8 +3,10 @@
 //! is the only maker of gRPC statuses.
 
 pub mod access;
+pub mod admin;
 pub mod auth;
 pub mod convert;
 pub mod guard;
+pub mod ingest;
 pub mod pipeline;
 pub mod status;

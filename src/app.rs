@@ -4,11 +4,13 @@
 //! else. Everything it answers comes from the ports it was given.
 
 pub mod access;
+pub mod check;
 pub mod error;
 pub mod events;
 pub mod house;
 pub mod keys;
 pub mod matter;
+pub mod operate;
 pub mod own;
 pub mod record;
 pub mod rules;
@@ -65,6 +67,11 @@ impl App {
             fingerprinter: Fingerprinter::new(&secret),
             organisations: RwLock::default(),
         })
+    }
+
+    /// What this data directory is.
+    pub fn house(&self) -> &House {
+        &self.house
     }
 
     /// The keys of a controller, made at first use.
