@@ -4,16 +4,16 @@
 //! else. Everything it answers comes from the ports it was given.
 
 pub mod access;
-pub mod check;
 pub mod error;
 pub mod events;
+pub mod fsck;
 pub mod house;
 pub mod keys;
 pub mod matter;
-pub mod operate;
 pub mod own;
 pub mod record;
 pub mod rules;
+pub mod status;
 pub mod subjects;
 
 pub use access::{Caller, Role};
@@ -24,7 +24,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use crate::clock::Clock;
-use crate::domain::id::Id;
+use crate::domain::event::Event;
+use crate::domain::id::{Country, Id};
+use crate::domain::time::Timestamp;
 use crate::log::Log;
 use crate::record::Fingerprinter;
 use crate::vault::keyring::Keyring;
@@ -39,6 +41,7 @@ pub struct App {
     pub(crate) views: Arc<Views>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) house: House,
+    pub(crate) started_at: Timestamp,
     fingerprinter: Fingerprinter,
     /// The keys of the few controllers whose data lie here.
     organisations: RwLock<HashMap<Id, Arc<Holder>>>,
@@ -58,6 +61,7 @@ impl App {
     pub fn new(ports: Ports, house: House) -> Result<App, Error> {
         let secret = ports.keyring.fingerprint().map_err(|e| Error::fault("keyring", e))?;
         Ok(App {
+            started_at: ports.clock.now(),
             clock: ports.clock,
             log: ports.log,
             vault: ports.vault,
@@ -69,9 +73,14 @@ impl App {
         })
     }
 
-    /// What this data directory is.
-    pub fn house(&self) -> &House {
-        &self.house
+    /// The country whose national form a caller's telephone numbers have.
+    pub fn home_country(&self, caller: &Caller) -> Option<Country> {
+        caller.home_country.or(self.house.home_country)
+    }
+
+    /// Keeps how far the clock of the device that sent an event is off.
+    pub fn note_device_clock(&self, event: &mut Event, sent_at: Option<Timestamp>) {
+        rules::note_device_clock(event, sent_at, self.clock.now());
     }
 
     /// The keys of a controller, made at first use.

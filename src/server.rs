@@ -20,12 +20,15 @@ use tonic::service::Routes;
 use crate::api::admin::Admin;
 use crate::api::auth::Authenticator;
 use crate::api::guard::{Gate, Guarded};
-use crate::api::ingest::{Desk, Ingest};
+use crate::api::events::Events;
+use crate::api::ingest::Ingest;
+use crate::api::subjects::Subjects;
 use crate::app::keys::KeyringIndex;
 use crate::app::{App, House, Ports};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirlock::DirLock;
+use crate::domain::time::Timestamp;
 use crate::log::segments::{self, Segments};
 use crate::log::Log;
 use crate::telemetry::request::RequestIds;
@@ -46,11 +49,12 @@ pub struct Node {
     pub app: Arc<App>,
     log: Arc<Segments>,
     views: Arc<Views>,
+    keyring: Arc<Keyring>,
     _lock: DirLock,
 }
 
 /// Opens the keyring; makes it only beside a data directory in which nothing is.
-pub fn open_keyring(config: &Config, now: crate::domain::time::Timestamp) -> anyhow::Result<Keyring> {
+pub fn open_keyring(config: &Config, now: Timestamp) -> anyhow::Result<Keyring> {
     let source = match std::env::var(KEYRING_VARIABLE) {
         Ok(text) => keyring::Source::Text(text.into()),
         Err(_) => keyring::Source::File(config.data.keyring.clone()),
@@ -96,10 +100,38 @@ impl Node {
             log: Arc::clone(&log) as Arc<dyn Log>,
             vault: Arc::new(vault),
             views: Arc::clone(&views),
-            keyring,
+            keyring: Arc::clone(&keyring),
         };
         let app = App::new(ports, house(config)?)?;
-        Ok(Node { app: Arc::new(app), log, views, _lock: lock })
+        Ok(Node { app: Arc::new(app), log, views, keyring, _lock: lock })
+    }
+
+    /// Whether events can be recorded and asked about now; if not, why.
+    fn ready(&self) -> Result<(), String> {
+        match self.log.status().read_only {
+            Some(why) => Err(format!("the log is read-only: {why}")),
+            None => self.views.stale().map_or(Ok(()), |why| Err(format!("the views are stale: {why}"))),
+        }
+    }
+
+    fn set_gauges(&self) {
+        let log = self.log.status();
+        let flag = |on: bool| if on { 1.0 } else { 0.0 };
+        ::metrics::gauge!(metrics::LOG_HEAD).set(log.head as f64);
+        ::metrics::gauge!(metrics::LOG_DISK).set(log.bytes_on_disk as f64);
+        ::metrics::gauge!(metrics::LOG_WAITING).set(log.bytes_waiting as f64);
+        ::metrics::gauge!(metrics::LOG_READ_ONLY).set(flag(log.read_only.is_some()));
+        ::metrics::gauge!(metrics::VIEWS_LAG).set(self.views.lag() as f64);
+        ::metrics::gauge!(metrics::VIEWS_STOPPED).set(flag(self.views.stale().is_some()));
+    }
+
+    /// What a minute brings: the index key of a new quarter, and people who were made for events
+    /// that never reached the log.
+    async fn tend(&self, now: Timestamp) -> anyhow::Result<()> {
+        if self.keyring.ensure_index_epoch(now)? {
+            tracing::info!("a new quarter has its index key: copy the keyring to where its copies are kept");
+        }
+        Ok(self.app.settle_pending().await?)
     }
 
     /// Stops following and closes the log, in this order. Blocks.
@@ -115,6 +147,7 @@ fn house(config: &Config) -> anyhow::Result<House> {
         origin: group.origin.to_string(),
         region: group.region.as_str().parse().map_err(|e| anyhow::anyhow!("group.region {e}"))?,
         group: group.controller_group.clone(),
+        home_country: Some(group.home_country),
     })
 }
 
@@ -157,11 +190,11 @@ impl Server {
 
         let (stop, stopping) = watch::channel(false);
         let gate = Arc::new(Gate { authenticator, request_ids: RequestIds::new(started_at) });
-        let routes = routes(&config, &node, &gate, clock, started_at, &stopping)?;
-        let app = Arc::clone(&node.app);
-        let ready: listen::Ready = Arc::new(move || app.ready());
+        let routes = routes(&config, &node, &gate, &stopping)?;
+        let seen = Arc::clone(&node);
+        let ready: listen::Ready = Arc::new(move || seen.ready());
         let listener = listen::open(&config, routes, ready, stopping).await?;
-        tasks.push(tokio::spawn(upkeep(Arc::clone(&node.app))));
+        tasks.push(tokio::spawn(upkeep(Arc::clone(&node), clock)));
         let (serving, ended) = watched(listener.serving);
         Ok(Running { address: listener.address, metrics_address, node, stop, ended, serving, tasks })
     }
@@ -172,16 +205,15 @@ fn routes(
     config: &Config,
     node: &Node,
     gate: &Arc<Gate>,
-    clock: Arc<dyn Clock>,
-    started_at: crate::domain::time::Timestamp,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Routes> {
     let app = || Arc::clone(&node.app);
-    let desk = Desk { app: app(), clock, home_country: config.group.home_country };
     let in_flight = usize::try_from(config.limits.stream_messages_in_flight)?;
-    let ingest = Ingest::new(desk, in_flight, stopping.clone()).into_server();
+    let ingest = Ingest::new(app(), in_flight, stopping.clone()).into_server();
     Ok(Routes::new(Guarded::new(ingest, gate))
-        .add_service(Guarded::new(Admin::new(app(), started_at).into_server(), gate)))
+        .add_service(Guarded::new(Subjects::new(app()).into_server(), gate))
+        .add_service(Guarded::new(Events::new(app()).into_server(), gate))
+        .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))
 }
 
 /// A task with a flag that says when it has ended.
@@ -195,24 +227,15 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
     (task, watching)
 }
 
-/// Sets gauges and tends the app until it is dropped.
-async fn upkeep(app: Arc<App>) {
+/// Sets gauges and tends the node until it is dropped.
+async fn upkeep(node: Arc<Node>, clock: Arc<dyn Clock>) {
     let (mut gauges, mut tend) = (tokio::time::interval(GAUGES), tokio::time::interval(TEND));
     loop {
         tokio::select! {
-            _ = gauges.tick() => {
-                let log = app.log_status();
-                ::metrics::gauge!(metrics::LOG_HEAD).set(log.head as f64);
-                ::metrics::gauge!(metrics::LOG_DISK).set(log.bytes_on_disk as f64);
-                ::metrics::gauge!(metrics::LOG_WAITING).set(log.bytes_waiting as f64);
-                ::metrics::gauge!(metrics::LOG_READ_ONLY).set(f64::from(u8::from(log.read_only.is_some())));
-                ::metrics::gauge!(metrics::VIEWS_LAG).set(app.views_lag() as f64);
-                ::metrics::gauge!(metrics::VIEWS_STOPPED).set(f64::from(u8::from(app.ready().is_err())));
-            }
+            _ = gauges.tick() => node.set_gauges(),
             _ = tend.tick() => {
-                if let Err(error) = app.tend().await {
-                    let cause = error.chain().unwrap_or_default();
-                    tracing::warn!(%error, cause, "upkeep is tried again in a minute");
+                if let Err(error) = node.tend(clock.now()).await {
+                    tracing::warn!(error = format!("{error:#}"), "upkeep is tried again in a minute");
                 }
             }
         }

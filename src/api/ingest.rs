@@ -7,28 +7,20 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::api::convert::{self, Path, Violations};
 use crate::api::guard::Call;
-use crate::api::convert::{self, Path, Value, Violations};
+use crate::api::terms::time;
 use crate::api::{pipeline, status};
 use crate::app::error::FieldViolation;
 use crate::app::record::Receipt;
 use crate::app::{App, Error};
-use crate::clock::Clock;
-use crate::domain::event::{Event, TimeSource};
-use crate::domain::id::Country;
+use crate::domain::event::Event;
+use crate::domain::id::Id;
 use crate::pb::ingest_service_server::{IngestService, IngestServiceServer};
 use crate::{limits, pb};
 
-/// What turns a message into outcomes.
-pub struct Desk {
-    pub app: Arc<App>,
-    pub clock: Arc<dyn Clock>,
-    /// The country of telephone numbers without a prefix, where the caller's is not known.
-    pub home_country: Country,
-}
-
 pub struct Ingest {
-    desk: Arc<Desk>,
+    app: Arc<App>,
     /// Messages of one stream that are being recorded at once.
     in_flight: usize,
     /// Turns true when the service stops: streams end after what they have begun.
@@ -36,8 +28,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    pub fn new(desk: Desk, in_flight: usize, stop: watch::Receiver<bool>) -> Self {
-        Ingest { desk: Arc::new(desk), in_flight, stop }
+    pub fn new(app: Arc<App>, in_flight: usize, stop: watch::Receiver<bool>) -> Self {
+        Ingest { app, in_flight, stop }
     }
 
     pub fn into_server(self) -> IngestServiceServer<Self> {
@@ -57,9 +49,10 @@ impl IngestService for Ingest {
         let Some(event) = request.into_inner().event else {
             return Err(call.status(Error::invalid("event", "is required")));
         };
-        let event = self.desk.read(event, &Path::ROOT.field("event"), &call);
-        let answer = self.desk.app.record(&call.caller, vec![event]).await.pop();
-        let receipt = answer.unwrap_or_else(|| Err(Error::internal("no_answer"))).map_err(|e| call.status(e))?;
+        let event = read(&self.app, &call, event);
+        let answer = self.app.record(&call.caller, vec![event]).await.pop();
+        let receipt =
+            answer.unwrap_or_else(|| Err(Error::internal("no_answer"))).map_err(|e| call.status(e))?;
         Ok(Response::new(pb::RecordEventResponse { receipt: Some(told(&receipt)) }))
     }
 
@@ -68,7 +61,8 @@ impl IngestService for Ingest {
         request: Request<pb::BatchRecordEventsRequest>,
     ) -> Result<Response<pb::BatchRecordEventsResponse>, Status> {
         let call = Call::of(&request)?;
-        let outcomes = self.desk.record(&call, request.into_inner().events).await.map_err(|e| call.status(e))?;
+        let outcomes =
+            record(&self.app, &call, request.into_inner().events).await.map_err(|e| call.status(e))?;
         Ok(Response::new(pb::BatchRecordEventsResponse { outcomes }))
     }
 
@@ -77,56 +71,53 @@ impl IngestService for Ingest {
         request: Request<Streaming<pb::StreamEventsRequest>>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
         let call = Call::of(&request)?;
-        let desk = Arc::clone(&self.desk);
+        let app = Arc::clone(&self.app);
         let stop = self.stop.clone();
         let messages = request.into_inner().take_until(crate::server::listen::stopped(stop));
-        let answers = pipeline::in_order(messages, self.in_flight, move |message: pb::StreamEventsRequest| {
-            let (desk, call) = (Arc::clone(&desk), call.clone());
-            async move {
-                let outcomes = desk.record(&call, message.events).await.map_err(|e| call.status(e))?;
-                Ok(pb::StreamEventsResponse { sequence: message.sequence, outcomes })
-            }
-        });
+        let answers =
+            pipeline::in_order(messages, self.in_flight, move |message: pb::StreamEventsRequest| {
+                let (app, call) = (Arc::clone(&app), call.clone());
+                async move {
+                    let outcomes = record(&app, &call, message.events).await.map_err(|e| call.status(e))?;
+                    Ok(pb::StreamEventsResponse { sequence: message.sequence, outcomes })
+                }
+            });
         Ok(Response::new(Box::pin(answers)))
     }
 }
 
-impl Desk {
-    /// One outcome per event. An error is about the message as a whole.
-    async fn record(&self, call: &Call, events: Vec<pb::Event>) -> Result<Vec<pb::Outcome>, Error> {
-        match events.len() {
-            0 => return Err(Error::invalid("events", "is empty")),
-            1..=limits::BATCH_EVENTS => {}
-            n => {
-                let why = format!("holds {n} events; at most {} go into one message", limits::BATCH_EVENTS);
-                return Err(Error::invalid("events", why));
-            }
+/// One outcome per event. An error is about the message as a whole.
+async fn record(app: &App, call: &Call, events: Vec<pb::Event>) -> Result<Vec<pb::Outcome>, Error> {
+    match events.len() {
+        0 => return Err(Error::invalid("events", "is empty")),
+        1..=limits::BATCH_EVENTS => {}
+        n => {
+            return Err(Error::invalid(
+                "events",
+                format_args!("holds {n} events; at most {} go into one", limits::BATCH_EVENTS),
+            ));
         }
-        let list = Path::ROOT.field("events");
-        let read = |(i, event)| self.read(event, &list.index(i), call);
-        let read = events.into_iter().enumerate().map(read).collect();
-        let answers = self.app.record(&call.caller, read).await;
-        Ok(answers.into_iter().map(|answer| outcome(answer, call)).collect())
     }
+    let converted = events.into_iter().map(|event| read(app, call, event)).collect();
+    let answers = app.record(&call.caller, converted).await;
+    Ok(answers.into_iter().map(|answer| outcome(answer, call)).collect())
+}
 
-    /// Reads one event, or names everything that is wrong with it.
-    fn read(&self, message: pb::Event, at: &Path<'_>, call: &Call) -> Result<Event, Vec<FieldViolation>> {
-        let sent_at = convert::sent_at(&message);
-        let home = call.caller.home_country.unwrap_or(self.home_country);
-        let mut violations = Violations::new();
-        match convert::event(message, at, &|_| Some(home), &mut violations) {
-            Some(mut event) => {
-                // How far the device's clock is off is seen at receipt, and not part of what it states.
-                if event.envelope.time_source == TimeSource::Device {
-                    event.envelope.clock_offset = sent_at.map(|sent| sent.since(self.clock.now()));
-                }
-                Ok(event)
-            }
-            None => {
-                let told = violations.into_vec().into_iter();
-                Err(told.map(|v| FieldViolation { field: v.field, description: v.description.into_owned() }).collect())
-            }
+/// Reads one event, or says everything that is wrong with it; paths begin at the event, because the
+/// outcome they stand in is that event's.
+fn read(app: &App, call: &Call, event: pb::Event) -> Result<Event, Vec<FieldViolation>> {
+    let root = Path::ROOT;
+    let mut violations = Violations::new();
+    let sent_at = convert::sent_at(&event);
+    let home = |_: Option<&Id>| app.home_country(&call.caller);
+    let read = convert::event(event, &root.field("event"), &home, &mut violations);
+    let violations = violations.into_vec();
+    match read {
+        Some(mut event) if violations.is_empty() => {
+            app.note_device_clock(&mut event, sent_at);
+            Ok(event)
         }
+        _ => Err(violations.into_iter().map(|v| FieldViolation::new(v.field, v.description)).collect()),
     }
 }
 
@@ -143,8 +134,8 @@ fn told(receipt: &Receipt) -> pb::Receipt {
     pb::Receipt {
         event_id: receipt.event_id.to_string(),
         position: receipt.position,
-        leaf_hash: receipt.leaf_hash.write(),
-        recorded_at: Some(Value::write(&receipt.recorded_at)),
+        leaf_hash: receipt.leaf_hash.0.to_vec().into(),
+        recorded_at: time(receipt.recorded_at),
         duplicate: receipt.duplicate,
         attributed: receipt.attributed,
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::app::error::Error;
+use crate::domain::id::{EventId, Id};
 use crate::views::EventView;
 use crate::views::ask::Ask;
 use crate::views::list::{Cursor, Filter, Page};
@@ -16,6 +17,12 @@ impl App {
         }
         self.at_least(Some(position)).await?;
         self.ask(move |ask| Ok(ask.event(position)?)).await
+    }
+
+    /// Where an event lies, by its emitter's name for it.
+    pub async fn position_of(&self, emitter: Id, event_id: EventId) -> Result<u64, Error> {
+        let found = self.log.find(&[(emitter, event_id)]).await?;
+        found.into_iter().next().flatten().ok_or(Error::EventNotFound)
     }
 
     /// One page of all events that match; `at_least` as in `report`.

@@ -47,6 +47,13 @@ fn check_times(event: &mut Event, now: Timestamp, violations: &mut Vec<FieldViol
     }
 }
 
+/// How far a device's clock is off, from the time it says it sent the event at.
+pub fn note_device_clock(event: &mut Event, sent_at: Option<Timestamp>, now: Timestamp) {
+    if event.envelope.time_source == TimeSource::Device {
+        event.envelope.clock_offset = sent_at.map(|sent_at| sent_at.since(now));
+    }
+}
+
 fn set_day_slot(event: &mut Event, registers: &dyn Registers, violations: &mut Vec<FieldViolation>) {
     let envelope = &event.envelope;
     let Body::DataCollected(body) = &mut event.body else { return };

@@ -1,12 +1,11 @@
 //! `custody fsck`: re-reads and re-hashes everything that is stored and compares the views. Online
 //! it is a task of the service; `--offline` does the same without one, under the directory's lock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use clap::Args;
 
-use crate::api::admin::{finding_told, summary_told};
-use crate::app::check::News;
+use crate::app::fsck::{Finding, Watch};
 use crate::cli::client::Remote;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
@@ -67,32 +66,48 @@ async fn offline(command: Fsck, output: Output) -> Outcome {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let node = tokio::task::spawn_blocking(move || Node::open(&config, &clock));
     let node = node.await.map_err(|e| Failure::new(Exit::Internal, e))?.map_err(Failure::configuration)?;
-    let watch = Stopwatch::start();
-    let failed = Arc::new(Mutex::new(Ok(())));
-    let heard = Arc::clone(&failed);
-    let checked = node.app.check_storage(!command.skip_views, move |news| match news {
-        News::Progress { done, total } => {
-            let elapsed = prost_types::Duration { seconds: watch.elapsed().as_secs() as i64, nanos: 0 };
-            output.progress(&views::line(&pb::Progress { done, total, elapsed: Some(elapsed) }));
-        }
-        News::Finding(finding) => {
-            let told = finding_told(finding);
-            let printed = if output.json { line(&told, output) } else { print(&told, output) };
-            *heard.lock().unwrap_or_else(PoisonError::into_inner) = printed;
-        }
-    });
+    let mut printer = Printer { output, since: Stopwatch::start(), printed: Ok(()) };
+    let checked = node.app.check_storage(!command.skip_views, &mut printer);
     let summary = checked.await.map_err(|e| {
         let cause = e.chain().map_or(String::new(), |chain| format!(": {chain}"));
         Failure::new(Exit::Internal, format_args!("{e}{cause}"))
     })?;
     output.progress_done();
     tokio::task::spawn_blocking(move || node.close()).await.map_err(|e| Failure::new(Exit::Internal, e))??;
-    std::mem::replace(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))?;
-    let summary = summary_told(&summary);
+    printer.printed?;
+    let summary = pb::CheckSummary {
+        records: summary.records,
+        bytes: summary.bytes,
+        findings: summary.findings,
+        ..Default::default()
+    };
     if output.json {
         output.line(&json::text("CheckSummary", &summary)?)?;
     }
     finish(&summary, output)
+}
+
+/// Prints findings as they come.
+struct Printer {
+    output: Output,
+    since: Stopwatch,
+    /// The first failure to print, after which the check goes on in silence.
+    printed: Outcome,
+}
+
+impl Watch for Printer {
+    fn progress(&mut self, done: u64, total: u64) {
+        let elapsed = prost_types::Duration::try_from(self.since.elapsed()).ok();
+        self.output.progress(&views::line(&pb::Progress { done, total, elapsed }));
+    }
+
+    fn finding(&mut self, finding: Finding) {
+        if self.printed.is_ok() {
+            let Finding { position, code, message } = finding;
+            let finding = pb::StorageFinding { position, code: code.to_owned(), message };
+            self.printed = if self.output.json { line(&finding, self.output) } else { print(&finding, self.output) };
+        }
+    }
 }
 
 fn line(finding: &pb::StorageFinding, output: Output) -> Outcome {

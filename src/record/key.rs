@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::domain::id::Digest;
+use crate::domain::id::{Digest, SubjectId};
 use crate::record::Error;
 
 /// 16 random bytes of one record; everything derived for the record depends on it.
@@ -121,6 +121,12 @@ pub fn tag_key(link: &[u8; 32], year: i32) -> SecretKey {
     let _ = Hkdf::<Sha256>::new(None, link)
         .expand(format!("custody/v1/tag/{year:04}").as_bytes(), derived.as_mut());
     derived
+}
+
+/// What an erased person is remembered by: SHA-256(label ‖ subject id). It stands in the header of
+/// the erasure, so that the handle itself need not be kept to know it again.
+pub fn tomb(subject: SubjectId) -> Digest {
+    Digest(Sha256::new_with_prefix(b"custody/v1/tomb").chain_update(subject.0).finalize().into())
 }
 
 /// The tag of part `i`: HMAC(tag key, salt ‖ i), cut to 16 bytes.

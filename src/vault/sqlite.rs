@@ -20,12 +20,14 @@ mod seal;
 mod writer;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
@@ -56,11 +58,14 @@ pub struct Options {
     pub cache_entries: usize,
     /// Connections that read.
     pub readers: usize,
+    /// How long the writer waits for a reader that is in the way of a destruction, four times over,
+    /// or for another process, before it gives up.
+    pub patience: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cache_entries: 400_000, readers: 4 }
+        Options { cache_entries: 400_000, readers: 4, patience: Duration::from_secs(5) }
     }
 }
 
@@ -80,7 +85,6 @@ struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     keep: usize,
-    busy: AtomicUsize,
 }
 
 impl Readers {
@@ -90,7 +94,6 @@ impl Readers {
         shared: &Shared,
         read: impl FnOnce(&mut Db<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.busy.fetch_add(1, Ordering::Relaxed);
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let outcome = (|| -> Result<_, Error> {
@@ -103,7 +106,6 @@ impl Readers {
             transaction.finish()?;
             Ok((outcome, connection))
         })();
-        self.busy.fetch_sub(1, Ordering::Relaxed);
         let (outcome, connection) = outcome?;
         let mut idle = idle();
         if idle.len() < self.keep {
@@ -140,7 +142,7 @@ impl Vault {
             source: Some(anyhow::Error::new(e)),
         })?;
         let path = directory.join(FILE);
-        let connection = schema::open_writer(&path)?;
+        let connection = schema::open_writer(&path, options.patience)?;
         check_owner(&connection, &keyring)?;
         let shared = Arc::new(Shared {
             marker: Marker::new(&keyring)?,
@@ -148,12 +150,7 @@ impl Vault {
             cache: Cache::new(options.cache_entries),
             clock,
             lazy: Mutex::default(),
-            readers: Readers {
-                path,
-                idle: Mutex::default(),
-                keep: options.readers,
-                busy: AtomicUsize::new(0),
-            },
+            readers: Readers { path, idle: Mutex::default(), keep: options.readers },
             no_bindings: Arc::from([]),
         });
         hot::check_keys(&shared, &admin::counts(&connection)?)?;
@@ -269,20 +266,25 @@ impl crate::vault::Vault for Vault {
             steps = self
                 .write(move |txn| {
                     for (entry, step) in entries.iter().zip(&mut steps) {
-                        if !matches!(step, Step::Done(_)) {
-                            *step = Step::Done(change::resolve(txn, entry)?);
+                        match step {
+                            Step::Done(resolution, first) => hot::settle(txn.db.shared, resolution, first),
+                            _ => *step = Step::Done(change::resolve(txn, entry)?, hot::First::new()),
                         }
                     }
                     Ok(steps)
                 })
                 .await?;
         }
+        let mut resolutions = Vec::with_capacity(steps.len());
+        for step in steps {
+            let Step::Done(mut resolution, mut first) = step else {
+                return Err(seal::corrupt("an entry was left undecided"));
+            };
+            hot::settle(&self.shared, &mut resolution, &mut first);
+            resolutions.push(resolution);
+        }
         self.relieve().await?;
-        let done = |step| match step {
-            Step::Done(resolution) => Ok(resolution),
-            Step::Read | Step::Write => Err(seal::corrupt("an entry was left undecided")),
-        };
-        steps.into_iter().map(done).collect()
+        Ok(resolutions)
     }
 
     async fn holder_of(&self, kind: HolderKind, name: &str) -> Result<Arc<Holder>, Error> {

@@ -172,6 +172,11 @@ impl Resolver<'_> {
             .collect())
     }
 
+    /// Parts that count as one handle's own, without those merged with it.
+    pub fn named_of(&self, subject: SubjectId) -> Result<BTreeSet<NamedPart>, Error> {
+        self.named(&self.acts(subject)?.marks, &BTreeSet::from([subject]))
+    }
+
     fn named(
         &self,
         marks: &[BoundMark],

@@ -25,6 +25,8 @@ pub struct Filter {
     pub activities: Vec<Id>,
     pub purposes: Vec<Id>,
     pub recipients: Vec<Id>,
+    /// Stated in the event; what an activity fills in is not looked at.
+    pub categories: Vec<Id>,
     pub countries: Vec<Country>,
     /// At or after.
     pub occurred_from: Option<Timestamp>,
@@ -32,6 +34,8 @@ pub struct Filter {
     pub occurred_to: Option<Timestamp>,
     pub recorded_from: Option<Timestamp>,
     pub recorded_to: Option<Timestamp>,
+    /// Only records at or behind this position.
+    pub position_from: Option<u64>,
     /// Only records before this position.
     pub known_at: Option<u64>,
     pub oldest_first: bool,
@@ -61,6 +65,7 @@ const LOOKED_AT: u64 = 1 << 18;
 pub struct Facets {
     pub purposes: BTreeSet<Id>,
     pub recipients: BTreeSet<Id>,
+    pub categories: BTreeSet<Id>,
     pub countries: BTreeSet<Country>,
 }
 
@@ -78,13 +83,20 @@ impl Facets {
             (country $b:ident) => {
                 facets.countries.extend($b.country)
             };
+            (cats $b:ident) => {
+                facets.categories.extend($b.cats.iter().cloned())
+            };
         }
         match body {
             Body::DataCollected(b) => {
                 facets.purposes.extend(b.purposes.iter().map(|purpose| purpose.id.clone()));
                 facets.countries.extend(b.collection_country.into_iter().chain(b.storage_country));
+                take!(cats b);
             }
-            Body::DataUsed(b) => take!(purpose b),
+            Body::DataUsed(b) => {
+                take!(purpose b);
+                facets.categories.extend(b.category.clone());
+            }
             Body::PurposeAdded(b) => facets.purposes.extend(b.purpose.iter().map(|p| p.id.clone())),
             Body::PurposeFulfilled(b) => take!(purpose b),
             Body::ConsentGiven(b) => {
@@ -104,11 +116,16 @@ impl Facets {
             }
             Body::DevicePermissionChanged(b) => take!(purpose b),
             Body::DataShared(b) => {
+                take!(cats b);
                 take!(purpose b);
                 take!(recipient b);
             }
-            Body::SdkObserved(b) => take!(recipient b),
+            Body::SdkObserved(b) => {
+                take!(recipient b);
+                take!(cats b);
+            }
             Body::DataTransferred(b) => {
+                take!(cats b);
                 take!(purpose b);
                 take!(recipient b);
                 facets.countries.extend(b.from_country.into_iter().chain(b.to_country));
@@ -145,7 +162,8 @@ impl Filter {
         let from_to = |at: Timestamp, from: Option<Timestamp>, to: Option<Timestamp>| {
             from.is_none_or(|from| from <= at) && to.is_none_or(|to| at < to)
         };
-        one_of(&self.types, Some(&view.event_type))
+        self.position_from.is_none_or(|from| from <= view.position)
+            && one_of(&self.types, Some(&view.event_type))
             && one_of(&self.emitters, Some(&envelope.emitter))
             && one_of(&self.services, envelope.service.as_ref())
             && one_of(&self.activities, envelope.activity.as_ref())
@@ -159,6 +177,7 @@ impl Filter {
             |wanted: &[Id], has: &BTreeSet<Id>| wanted.is_empty() || wanted.iter().any(|id| has.contains(id));
         any(&self.purposes, &facets.purposes)
             && any(&self.recipients, &facets.recipients)
+            && any(&self.categories, &facets.categories)
             && (self.countries.is_empty() || self.countries.iter().any(|c| facets.countries.contains(c)))
     }
 
@@ -199,9 +218,14 @@ impl Ask {
         let mut page = Page { events: Vec::new(), next: None, applied: self.applied };
         let mut decoder = Decoder::new(&*self.reach.keys);
         let mut looked_at = 0;
-        let mut at = cursor.map_or(if filter.oldest_first { 0 } else { end }, |cursor| cursor.0.min(end));
+        let start = filter.position_from.unwrap_or(0).min(end);
+        let first = if filter.oldest_first { start } else { end };
+        let mut at = cursor.map_or(first, |cursor| cursor.0.min(end));
         let limit = limit.clamp(1, limits::PAGE);
         while let Some((from, to)) = self.next_range(filter, &shapes, at, end)? {
+            if to <= start {
+                return Ok(page);
+            }
             if looked_at >= LOOKED_AT {
                 page.next = Some(Cursor(at));
                 return Ok(page);

@@ -138,14 +138,18 @@ impl Applier {
         let gone: Gone = event.data_subjects().collect();
         let reading = self.store.reading();
         let mut back: BTreeMap<Id, Vec<EventId>> = BTreeMap::new();
+        // The header says it too, for a rebuild that does not see the purged part any more.
+        let stated = fold::stated_tomb(&event.body_json).map(store::tomb);
+        let mut value = Vec::new();
+        put_u64(&mut value, event.position);
+        for tomb in gone.iter().map(|subject| store::erased(*subject)).chain(stated) {
+            self.rows.push((tomb.to_vec(), Some(value.clone())));
+        }
         for subject in &gone {
             self.people.erase(*subject);
         }
         for subject in &gone {
             self.rows.push((store::person(*subject).to_vec(), None));
-            let mut value = Vec::new();
-            put_u64(&mut value, event.position);
-            self.rows.push((store::erased(*subject).to_vec(), Some(value)));
             for row in reading.prefix(&store::postings_of(*subject)) {
                 self.rows.push((row?.0.to_vec(), None));
             }

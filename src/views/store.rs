@@ -13,10 +13,10 @@ use fjall::config::{
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Readable, Slice, Snapshot,
 };
-use sha2::{Digest as _, Sha256};
 
-use crate::domain::id::{EventId, Id, Mark, SubjectId};
+use crate::domain::id::{Digest, EventId, Id, Mark, SubjectId};
 use crate::domain::time::Timestamp;
+use crate::record;
 use crate::views::Error;
 use crate::views::codec::{Malformed, Reader, from_sortable, put_bytes, put_u64, sortable};
 
@@ -94,11 +94,13 @@ pub fn of_mark(kind: u8, mark: Mark) -> Vec<u8> {
     key
 }
 
-/// An erased person is remembered by a hash, so that no file holds the handle any more.
+/// An erased person is remembered by the tomb, so that no file holds the handle any more.
 pub fn erased(subject: SubjectId) -> [u8; 33] {
-    let hash: [u8; 32] =
-        Sha256::new_with_prefix(b"custody/views/erased").chain_update(subject.0).finalize().into();
-    prefixed(tag::ERASED, &hash)
+    tomb(record::tomb(subject))
+}
+
+pub fn tomb(tomb: Digest) -> [u8; 33] {
+    prefixed(tag::ERASED, &tomb.0)
 }
 
 /// An event taken back, by whom it was taken back (a part of the retraction; zeros for none).

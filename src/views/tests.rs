@@ -1,5 +1,8 @@
 //! The views as a whole, over a log in memory.
 
+mod faults;
+mod laws;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -98,7 +98,7 @@ pub struct LookedUp {
     pub known: Vec<Option<u64>>,
     /// Indexes of those that only the store can answer.
     ask: Vec<usize>,
-    /// All positions below this have been considered.
+    /// All positions below this have been considered; memory had those from here on.
     below: u64,
 }
 
@@ -171,12 +171,10 @@ impl Ids {
         looked: &mut LookedUp,
         id: impl Fn(usize) -> (&'a Id, &'a EventId),
     ) -> io::Result<()> {
-        let below = self.applied();
         for index in std::mem::take(&mut looked.ask) {
             let (emitter, event_id) = id(index);
             looked.known[index] = self.store.get(emitter, event_id.as_bytes())?;
         }
-        looked.below = looked.below.max(below);
         Ok(())
     }
 

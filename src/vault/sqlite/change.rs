@@ -29,7 +29,9 @@ pub(super) fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Er
             if !created && txn.db.was_seen(holder.subject, named, marking)? {
                 uses[identifier] = Use::Known;
             } else {
-                insert_seen(txn, n, &SeenRow::new(&holder, named, marking.place, entry.occurred_at)?)?;
+                let row = SeenRow::new(&holder, named, marking.place, entry.occurred_at)?;
+                insert_seen(txn, n, &row)?;
+                txn.slots.push((row.pair(), Some(super::cache::Slot::Seen)));
             }
         } else {
             apply(txn, (n, &holder), &entry.identifiers, &markings, &facts, change)?;

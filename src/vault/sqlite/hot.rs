@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::cache::{Cache, Slot};
+use super::cache::Slot;
 use super::change::{decide, facts_of, holder_in, marked, nobody};
 use super::marks::{Marking, Place, place_of_pair};
 use super::rows::{Db, Facts, SeenRow};
@@ -15,12 +15,15 @@ use crate::vault::{Act, Entry, Error, Resolution};
 
 /// How far an entry has come.
 pub(super) enum Step {
-    Done(Resolution),
+    Done(Resolution, First),
     /// The cache does not hold all that is needed.
     Read,
     /// Something must be stored.
     Write,
 }
+
+/// Associations that were not known: the place of the identifier in its entry, and the row.
+pub(super) type First = Vec<(usize, SeenRow)>;
 
 /// Without SQLite: one HMAC and one look-up per identifier.
 pub(super) fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> {
@@ -44,7 +47,7 @@ pub(super) fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> 
         return Ok(Step::Write);
     }
     let seen = |_: usize, pair: &Place| Ok(shared.cache.get(pair).is_some().then_some(true));
-    finish(shared, entry, &markings, &facts, decision, seen)
+    finish(entry, &markings, &facts, decision, seen)
 }
 
 /// With one reading transaction that the caller holds open.
@@ -55,12 +58,11 @@ pub(super) fn from_reader(db: &mut Db<'_>, entry: &Entry) -> Result<Step, Error>
         return Ok(Step::Write);
     }
     let who = decision.who;
-    let shared = db.shared;
     let seen = |i: usize, _: &Place| match who {
         Who::Existing(subject) => db.was_seen(subject, &entry.identifiers[i], &markings[i]).map(Some),
         _ => Ok(Some(true)),
     };
-    finish(shared, entry, &markings, &facts, decision, seen)
+    finish(entry, &markings, &facts, decision, seen)
 }
 
 /// Whether what is known of an identifier can change the answer: a shared one only if the entry
@@ -72,10 +74,9 @@ fn may_decide(entry: &Entry, kind: Kind) -> bool {
     kind.is_device() && entry.identifiers.iter().all(|other| other.kind.class() == Class::Shared)
 }
 
-/// The answer, with first sightings left to be written. `seen` says whether an association is
+/// The answer, with first sightings that `settle` has to note. `seen` says whether an association is
 /// stored; `None` if it cannot tell.
 fn finish(
-    shared: &Shared,
     entry: &Entry,
     markings: &[Marking],
     facts: &[Facts],
@@ -83,10 +84,10 @@ fn finish(
     mut seen: impl FnMut(usize, &Place) -> Result<Option<bool>, Error>,
 ) -> Result<Step, Error> {
     let Who::Existing(subject) = decision.who else {
-        return Ok(Step::Done(nobody(decision, entry, markings)));
+        return Ok(Step::Done(nobody(decision, entry, markings), First::new()));
     };
     let holder = holder_in(facts, subject)?;
-    let mut first = Vec::new();
+    let mut first = First::new();
     for change in &decision.changes {
         let Change::Associate { identifier: i } = *change else { continue };
         match seen(i, &place_of_pair(subject, &markings[i].place))? {
@@ -94,26 +95,30 @@ fn finish(
             Some(true) => decision.uses[i] = Use::Known,
             Some(false) => {
                 let place = markings[i].place;
-                first.push(SeenRow::new(&holder, &entry.identifiers[i], place, entry.occurred_at)?);
+                first.push((i, SeenRow::new(&holder, &entry.identifiers[i], place, entry.occurred_at)?));
             }
         }
     }
-    remember(&shared.cache, &first);
-    if !first.is_empty() {
-        shared.lazy().seen.extend(first);
-    }
-    Ok(Step::Done(Resolution {
+    let resolution = Resolution {
         holder: Some(holder),
         created: false,
         marks: marked(entry, markings, &decision.uses),
         conflicts: decision.conflicts,
         late_for_erased: false,
-    }))
+    };
+    Ok(Step::Done(resolution, first))
 }
 
-fn remember(cache: &Cache, first: &[SeenRow]) {
-    for row in first {
-        cache.put(row.pair(), Some(Slot::Seen));
+/// Leaves first sightings to be written, unless somebody before in the batch saw the same.
+pub(super) fn settle(shared: &Shared, resolution: &mut Resolution, first: &mut First) {
+    for (i, row) in first.drain(..) {
+        let pair = row.pair();
+        if shared.cache.get(&pair).is_some() {
+            resolution.marks[i].usage = Use::Known;
+        } else {
+            shared.cache.put(pair, Some(Slot::Seen));
+            shared.lazy().seen.push(row);
+        }
     }
 }
 

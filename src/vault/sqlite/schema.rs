@@ -52,9 +52,9 @@ const TABLES: &str = "
 ";
 
 /// Opens the connection that writes, and makes the tables in a new file.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
+pub(super) fn open_writer(path: &Path, patience: Duration) -> Result<Connection, Error> {
     let db = Connection::open(path)?;
-    db.busy_timeout(Duration::from_secs(5))?;
+    db.busy_timeout(patience)?;
     // Before the first page is written: all of it is overwritten when deleted, also the schema's.
     db.pragma_update(None, "secure_delete", "ON")?;
     db.pragma_update(None, "journal_mode", "WAL")?;

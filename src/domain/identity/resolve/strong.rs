@@ -40,10 +40,8 @@ fn strong<B: AsRef<Binding>>(
 ) {
     let fact = &question.facts[i];
     match (person_of(fact, question.at), found) {
-        (Some(other), Some((winner, binding))) => {
-            if other.owner.canonical != binding.owner.canonical {
-                decision.conflicts.push(Conflict::Strong(question.facts[winner].kind, fact.kind));
-            }
+        (Some(other), Some((winner, binding))) if other.owner.canonical != binding.owner.canonical => {
+            decision.conflicts.push(Conflict::Strong(question.facts[winner].kind, fact.kind));
         }
         (None, _) if !fact.was_erased(question.at) => {
             let to = fact.next_after(question.at).map(|(_, next)| next.from);

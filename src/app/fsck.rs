@@ -1,0 +1,170 @@
+//! Checks what is stored: every record is read again, parsed, and its pieces compared with the
+//! hashes in its header; on request the views are made anew and compared row by row.
+//!
+//! It changes nothing. It needs no keys of people, so it works on a log whose people are erased.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::app::error::Error;
+use crate::log::{self, Log, StoredRecord};
+use crate::record::Header;
+use crate::views::{Views, rebuild};
+
+/// One thing that does not check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub position: Option<u64>,
+    /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`.
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub records: u64,
+    pub bytes: u64,
+    pub findings: u64,
+}
+
+/// Who is told how the check goes.
+pub trait Watch: Send {
+    fn progress(&mut self, done: u64, total: u64);
+    fn finding(&mut self, finding: Finding);
+}
+
+/// Records read at once, and their bytes.
+const RECORDS: usize = 4_096;
+const BYTES: usize = 4 << 20;
+
+impl App {
+    /// The whole check of a running service.
+    pub async fn check_storage(&self, compare_views: bool, watch: &mut dyn Watch) -> Result<Summary, Error> {
+        let mut summary = check_log(&*self.log, watch).await?;
+        if compare_views {
+            let findings = compare(Arc::clone(&self.views)).await?;
+            summary.findings += findings.len() as u64;
+            findings.into_iter().for_each(|finding| watch.finding(finding));
+        }
+        Ok(summary)
+    }
+}
+
+/// Reads every record up to the head. A record that cannot be read is named, and the next one is
+/// read all the same.
+pub async fn check_log(log: &dyn Log, watch: &mut dyn Watch) -> Result<Summary, Error> {
+    let (mut summary, mut at, total) = (Summary::default(), 0, log.head());
+    while at < total {
+        let from = at;
+        match log.read(at, RECORDS, BYTES).await {
+            Ok(records) => {
+                for record in records.iter().take_while(|record| record.position < total) {
+                    at = record.position + 1;
+                    let mut found = check_record(record);
+                    if !matches!(log.find(&ids(record)).await?.first(), None | Some(Some(_))) {
+                        found.push(finding(
+                            record.position,
+                            "index_missing",
+                            "the id index does not know this event",
+                        ));
+                    }
+                    summary.add(record, found, watch);
+                }
+                if at == from {
+                    return Err(Error::internal("log_read_nothing"));
+                }
+            }
+            Err(log::Error::Corrupt { .. }) => at = one_by_one(log, at, total, &mut summary, watch).await?,
+            Err(error) => return Err(error.into()),
+        }
+        watch.progress(at, total);
+    }
+    Ok(summary)
+}
+
+/// Goes on record by record until one behind the damage is read, and says where that was.
+async fn one_by_one(
+    log: &dyn Log,
+    from: u64,
+    total: u64,
+    summary: &mut Summary,
+    watch: &mut dyn Watch,
+) -> Result<u64, Error> {
+    let mut damaged = false;
+    for position in from..total {
+        match log.get(&[position]).await {
+            Ok(records) => {
+                for record in &records {
+                    summary.add(record, check_record(record), watch);
+                }
+                if damaged {
+                    return Ok(position + 1);
+                }
+            }
+            Err(error @ log::Error::Corrupt { .. }) => {
+                damaged = true;
+                summary.findings += 1;
+                watch.finding(finding(position, "log_damage", &error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(total)
+}
+
+fn ids(record: &StoredRecord) -> Vec<(crate::domain::id::Id, crate::domain::id::EventId)> {
+    Header::parse(&record.header)
+        .map(|header| vec![(header.envelope.emitter, header.envelope.event_id)])
+        .unwrap_or_default()
+}
+
+fn check_record(record: &StoredRecord) -> Vec<Finding> {
+    let header = match Header::parse(&record.header) {
+        Ok(header) => header,
+        Err(why) => return vec![finding(record.position, "record_malformed", &why.to_string())],
+    };
+    let mut findings = Vec::new();
+    if header.pieces() != record.pieces.len() {
+        findings.push(finding(record.position, "record_malformed", "pieces are missing or too many"));
+    }
+    if let Err(why) = header.body(None) {
+        findings.push(finding(record.position, "record_malformed", &why.to_string()));
+    }
+    for (number, piece) in record.pieces.iter().enumerate() {
+        if let Some(Err(why)) = piece.as_ref().map(|piece| header.check_piece(number, piece)) {
+            findings.push(finding(record.position, "piece_mismatch", &why.to_string()));
+        }
+    }
+    findings
+}
+
+impl Summary {
+    fn add(&mut self, record: &StoredRecord, findings: Vec<Finding>, watch: &mut dyn Watch) {
+        self.records += 1;
+        self.bytes += record.header.len() as u64;
+        self.bytes += record.pieces.iter().flatten().map(|piece| piece.len() as u64).sum::<u64>();
+        self.findings += findings.len() as u64;
+        findings.into_iter().for_each(|finding| watch.finding(finding));
+    }
+}
+
+/// Makes the views anew beside those that answer and compares every row.
+pub async fn compare(views: Arc<Views>) -> Result<Vec<Finding>, Error> {
+    let compared = tokio::task::spawn_blocking(move || views.compare(|_: rebuild::Progress| true)).await;
+    let comparison = compared.map_err(|died| Error::fault("compare_died", died))??;
+    if comparison.different == 0 {
+        return Ok(Vec::new());
+    }
+    let message = format!(
+        "{} of {} rows differ from what the log says; `custody views rebuild` makes them anew; first: {}",
+        comparison.different,
+        comparison.rows,
+        comparison.samples.join(", ")
+    );
+    Ok(vec![Finding { position: None, code: "views_differ", message }])
+}
+
+fn finding(position: u64, code: &'static str, message: &str) -> Finding {
+    Finding { position: Some(position), code, message: message.to_string() }
+}
