@@ -6,11 +6,14 @@ pub mod client;
 pub mod config;
 pub mod events;
 pub mod exit;
+pub mod fsck;
 pub mod json;
+pub mod keyring;
 pub mod output;
 pub mod record;
 pub mod register;
 pub mod report;
+pub mod serve;
 pub mod status;
 pub mod subject;
 pub mod token;
@@ -38,6 +41,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service
+    Serve(serve::Serve),
     /// Record events from a file or standard input, one JSON object a line
     Record(record::Record),
     /// Register an activity
@@ -69,6 +74,10 @@ enum Command {
     /// Look after the views
     #[command(subcommand)]
     Views(views::Views),
+    /// Re-read and re-hash everything that is stored
+    Fsck(fsck::Fsck),
+    /// Look after the keys, while the service is stopped
+    Keyring(keyring::Keyring),
     /// Make and revoke tokens
     Token(token::Token),
     /// Print the configuration with every key explained, or check one
@@ -106,7 +115,10 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Token(token) => token::run(token, output),
         Command::Config(config) => config::run(config, output),
+        Command::Keyring(keyring) => keyring::run(keyring, output),
         Command::Help { topic } => help(&topic, output),
+        Command::Fsck(fsck) => fsck::run(fsck, output),
+        Command::Serve(serve) => serve::run(serve, output),
         Command::Record(record) => block_on(record::run(record, output)),
         Command::Activity(command) => block_on(register::activity(command, output)),
         Command::Service(command) => block_on(register::service(command, output)),
@@ -176,7 +188,6 @@ mod tests {
             "custody token new --name a --role emitter",
             "custody config",
             "custody bench ingest --events 10 --batch 5 --connections 2 --in-flight 3 --subjects 9 --new-share 0.01 --seed 7 --server http://x",
-            "custody demo --seed 1",
             "custody help exit-codes",
         ] {
             parse(line).map_err(|e| e.to_string()).unwrap();

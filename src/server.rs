@@ -1,4 +1,270 @@
-//! The composition root.
+//! The composition root: a configuration and a clock become adapters, use cases, listeners and
+//! tasks. `serve`, the demo, the load generator and the tests all start here.
+//!
+//! Promises: nothing listens before everything it needs is open and the first event stands; a stop
+//! drains, closes the log last and lets go of the directory. A crash loses what the log says a
+//! crash loses.
 
 pub mod listen;
-pub mod lock;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
+
+use crate::api::admin::Admin;
+use crate::api::auth::Authenticator;
+use crate::api::guard::{Gate, Guarded};
+use crate::api::events::Events;
+use crate::api::ingest::Ingest;
+use crate::api::subjects::Subjects;
+use crate::app::keys::KeyringIndex;
+use crate::app::{App, House, Ports};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dirlock::DirLock;
+use crate::domain::time::Timestamp;
+use crate::log::segments::{self, Segments};
+use crate::log::Log;
+use crate::telemetry::request::RequestIds;
+use crate::telemetry::{exporter, metrics};
+use crate::vault::keyring::{self, Keyring};
+use crate::vault::sqlite;
+use crate::views::{self, Views};
+
+/// The variable that may hold the keyring's text, where there is no safe place for a file.
+pub const KEYRING_VARIABLE: &str = "CUSTODY_KEYRING";
+/// How often gauges are set.
+const GAUGES: Duration = Duration::from_secs(1);
+/// How often the app is tended.
+const TEND: Duration = Duration::from_secs(60);
+
+/// The stores of one data directory, open, with the use cases on them.
+pub struct Node {
+    pub app: Arc<App>,
+    log: Arc<Segments>,
+    views: Arc<Views>,
+    keyring: Arc<Keyring>,
+    _lock: DirLock,
+}
+
+/// Opens the keyring; makes it only beside a data directory in which nothing is.
+pub fn open_keyring(config: &Config, now: Timestamp) -> anyhow::Result<Keyring> {
+    let source = match std::env::var(KEYRING_VARIABLE) {
+        Ok(text) => keyring::Source::Text(text.into()),
+        Err(_) => keyring::Source::File(config.data.keyring.clone()),
+    };
+    let may_create = is_empty(&config.data.directory)
+        .with_context(|| format!("the data directory {}", config.data.directory.display()))?;
+    Ok(Keyring::open(source, may_create, now)?)
+}
+
+/// Whether no store is in the directory yet; the lock's own file is none.
+fn is_empty(directory: &Path) -> std::io::Result<bool> {
+    match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+        Ok(mut entries) => Ok(!entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock"))),
+    }
+}
+
+impl Node {
+    /// Opens everything below the API. Blocks; `config` has been checked.
+    pub fn open(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Node> {
+        let directory = &config.data.directory;
+        let lock = DirLock::take(directory)?;
+        let keyring = Arc::new(open_keyring(config, clock.now())?);
+        keyring.ensure_index_epoch(clock.now())?;
+        let limits = &config.limits;
+        let mut options = segments::Options::new(directory.join("log"));
+        options.queue_bytes = usize::try_from(limits.log_queue_bytes)?;
+        let log = Arc::new(Segments::open(options).context("the log cannot be opened")?);
+        let options = sqlite::Options {
+            // An entry per identifier, holder and association of a person.
+            cache_entries: usize::try_from(limits.people_cached)?.saturating_mul(2),
+            ..Default::default()
+        };
+        let vault = sqlite::Vault::open(&directory.join("vault"), Arc::clone(&keyring), Arc::clone(clock), options)
+            .context("the vault cannot be opened")?;
+        let mut options = views::Options::new(directory.join("views"));
+        options.cache_bytes = limits.views_memory_bytes;
+        let keys = Arc::new(KeyringIndex(Arc::clone(&keyring)));
+        let views = Views::open(options, Arc::clone(&log) as Arc<dyn Log>, keys).context("the views cannot be opened")?;
+        let ports = Ports {
+            clock: Arc::clone(clock),
+            log: Arc::clone(&log) as Arc<dyn Log>,
+            vault: Arc::new(vault),
+            views: Arc::clone(&views),
+            keyring: Arc::clone(&keyring),
+        };
+        let app = App::new(ports, house(config)?)?;
+        Ok(Node { app: Arc::new(app), log, views, keyring, _lock: lock })
+    }
+
+    /// Whether events can be recorded and asked about now; if not, why.
+    fn ready(&self) -> Result<(), String> {
+        match self.log.status().read_only {
+            Some(why) => Err(format!("the log is read-only: {why}")),
+            None => self.views.stale().map_or(Ok(()), |why| Err(format!("the views are stale: {why}"))),
+        }
+    }
+
+    fn set_gauges(&self) {
+        let log = self.log.status();
+        let flag = |on: bool| if on { 1.0 } else { 0.0 };
+        ::metrics::gauge!(metrics::LOG_HEAD).set(log.head as f64);
+        ::metrics::gauge!(metrics::LOG_DISK).set(log.bytes_on_disk as f64);
+        ::metrics::gauge!(metrics::LOG_WAITING).set(log.bytes_waiting as f64);
+        ::metrics::gauge!(metrics::LOG_READ_ONLY).set(flag(log.read_only.is_some()));
+        ::metrics::gauge!(metrics::VIEWS_LAG).set(self.views.lag() as f64);
+        ::metrics::gauge!(metrics::VIEWS_STOPPED).set(flag(self.views.stale().is_some()));
+    }
+
+    /// What a minute brings: the index key of a new quarter, and people who were made for events
+    /// that never reached the log.
+    async fn tend(&self, now: Timestamp) -> anyhow::Result<()> {
+        if self.keyring.ensure_index_epoch(now)? {
+            tracing::info!("a new quarter has its index key: copy the keyring to where its copies are kept");
+        }
+        Ok(self.app.settle_pending().await?)
+    }
+
+    /// Stops following and closes the log, in this order. Blocks.
+    pub fn close(&self) -> anyhow::Result<()> {
+        self.views.close();
+        self.log.close().context("the log could not be closed")
+    }
+}
+
+fn house(config: &Config) -> anyhow::Result<House> {
+    let group = &config.group;
+    Ok(House {
+        origin: group.origin.to_string(),
+        region: group.region.as_str().parse().map_err(|e| anyhow::anyhow!("group.region {e}"))?,
+        group: group.controller_group.clone(),
+        home_country: Some(group.home_country),
+    })
+}
+
+/// Starts services.
+pub struct Server;
+
+/// A service that runs.
+pub struct Running {
+    pub address: SocketAddr,
+    /// `None` if it is off.
+    pub metrics_address: Option<SocketAddr>,
+    node: Arc<Node>,
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
+    serving: JoinHandle<anyhow::Result<()>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Returns when calls are answered. Every error says what to do.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+        config.check()?;
+        let started_at = clock.now();
+        let authenticator = Authenticator::new(config.access.tokens.as_deref(), Arc::clone(&clock))?;
+        if config.server.plaintext && !config.server.listen.ip().is_loopback() && config.tls.certificate.is_none() {
+            tracing::warn!("tokens arrive without TLS: something in front of custody has to end it");
+        }
+        let mut tasks = Vec::new();
+        let metrics_address = match config.server.metrics {
+            None => None,
+            Some(address) => {
+                let (address, serving) = exporter::bind(address).await?;
+                tasks.push(tokio::spawn(serving));
+                Some(address)
+            }
+        };
+        let (opening, time) = (config.clone(), Arc::clone(&clock));
+        let node = Arc::new(tokio::task::spawn_blocking(move || Node::open(&opening, &time)).await??);
+        node.app.open_house().await.context("the log's first event")?;
+
+        let (stop, stopping) = watch::channel(false);
+        let gate = Arc::new(Gate { authenticator, request_ids: RequestIds::new(started_at) });
+        let routes = routes(&config, &node, &gate, &stopping)?;
+        let seen = Arc::clone(&node);
+        let ready: listen::Ready = Arc::new(move || seen.ready());
+        let listener = listen::open(&config, routes, ready, stopping).await?;
+        tasks.push(tokio::spawn(upkeep(Arc::clone(&node), clock)));
+        let (serving, ended) = watched(listener.serving);
+        Ok(Running { address: listener.address, metrics_address, node, stop, ended, serving, tasks })
+    }
+}
+
+/// Our services, each behind the gate.
+fn routes(
+    config: &Config,
+    node: &Node,
+    gate: &Arc<Gate>,
+    stopping: &watch::Receiver<bool>,
+) -> anyhow::Result<Routes> {
+    let app = || Arc::clone(&node.app);
+    let in_flight = usize::try_from(config.limits.stream_messages_in_flight)?;
+    let ingest = Ingest::new(app(), in_flight, stopping.clone()).into_server();
+    Ok(Routes::new(Guarded::new(ingest, gate))
+        .add_service(Guarded::new(Subjects::new(app()).into_server(), gate))
+        .add_service(Guarded::new(Events::new(app()).into_server(), gate))
+        .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))
+}
+
+/// A task with a flag that says when it has ended.
+fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<()>>, watch::Receiver<bool>) {
+    let (ended, watching) = watch::channel(false);
+    let task = tokio::spawn(async move {
+        let outcome = task.await.map_err(anyhow::Error::new).and_then(|outcome| outcome);
+        ended.send_replace(true);
+        outcome
+    });
+    (task, watching)
+}
+
+/// Sets gauges and tends the node until it is dropped.
+async fn upkeep(node: Arc<Node>, clock: Arc<dyn Clock>) {
+    let (mut gauges, mut tend) = (tokio::time::interval(GAUGES), tokio::time::interval(TEND));
+    loop {
+        tokio::select! {
+            _ = gauges.tick() => node.set_gauges(),
+            _ = tend.tick() => {
+                if let Err(error) = node.tend(clock.now()).await {
+                    tracing::warn!(error = format!("{error:#}"), "upkeep is tried again in a minute");
+                }
+            }
+        }
+    }
+}
+
+impl Running {
+    /// The use cases, for whoever runs in the same process.
+    pub fn app(&self) -> &Arc<App> {
+        &self.node.app
+    }
+
+    /// Returns when the listener has ended, asked to or not.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that its task is gone, which is an end too.
+        let _ended = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Drains within the deadline, then closes everything.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        let served = self.serving.await?;
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let node = self.node;
+        let closed = tokio::task::spawn_blocking(move || node.close()).await?;
+        served.and(closed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub fn run(command: Config, output: Output) -> Outcome {
         };
     };
     let layers = Layers::default().file(Some(&path)).map_err(Failure::configuration)?;
-    let config = layers.environment(std::env::vars()).load().map_err(Failure::configuration)?;
+    let config = layers.environment(super::serve::environment()).load().map_err(Failure::configuration)?;
     output.note(&format!("{} can be used; custody would listen on {}", path.display(), config.server.listen));
     Ok(())
 }

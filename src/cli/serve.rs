@@ -97,8 +97,8 @@ async fn serve(config: Config, output: Output) -> Outcome {
         let value = serde_json::json!({ "address": address, "metrics": metrics, "data": directory });
         output.line(&value.to_string())?;
     } else {
-        let metrics = metrics.map_or(String::new(), |metrics| format!(", metrics at {metrics}"));
-        output.line(&format!("custody is listening on {address}, data in {}{metrics}", directory.display()))?;
+        let metrics = metrics.map_or(String::new(), |metrics| format!(" metrics at {metrics}"));
+        output.line(&format!("custody is listening on {address} data in {}{metrics}", directory.display()))?;
     }
     let failed = tokio::select! {
         _ = terminate.recv() => None,
