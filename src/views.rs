@@ -303,11 +303,6 @@ impl Views {
         })
     }
 
-    /// Makes removed rows physically unreadable. Part of erasing a person; costs one rewrite.
-    pub fn scrub(&self) -> Result<(), Error> {
-        self.live().store.scrub()
-    }
-
     /// Stops following the log; what was applied is committed. Questions are still answered.
     pub fn close(&self) {
         self.live().close();
