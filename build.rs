@@ -7,6 +7,15 @@ use prost::Message;
 
 const PACKAGE: &str = "proto/custody/v1";
 
+/// Rare bodies that would make every event in memory as large as they are.
+const LARGE: [&str; 5] = [
+    "activity_registered",
+    "controller_registered",
+    "recipient_registered",
+    "retention_rule_published",
+    "transfer_mechanism_registered",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(PACKAGE)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
@@ -30,7 +39,11 @@ fn generate(
     out: &Path,
     descriptors: prost_types::FileDescriptorSet,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    tonic_prost_build::configure()
+    let mut builder = tonic_prost_build::configure();
+    for body in LARGE {
+        builder = builder.boxed(format!(".custody.v1.Event.body.{body}"));
+    }
+    builder
         .out_dir(out)
         // Hashes and headers are handed on without copying.
         .bytes(".")

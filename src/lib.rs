@@ -1,5 +1,6 @@
 //! Custody: the chain of custody of personal data.
 
+pub mod api;
 pub mod clock;
 pub mod dirlock;
 pub mod domain;

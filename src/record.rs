@@ -16,7 +16,7 @@ pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use header::{Header, Part, PartRole, SealedBox, leaf_hash};
 pub use index::{IndexBlock, IndexMark, MarkUse};
 pub use key::{Class, IndexKey, IndexKeys, Salt, tomb};
-pub use seal::{Keys, Party, Sealed, Sealing, seal};
+pub use seal::{Keys, Party, SealedRecord, Sealing, seal};
 
 /// The version that is written.
 pub const VERSION: u32 = 1;

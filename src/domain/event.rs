@@ -5,11 +5,12 @@
 //! one place (and in `proto/`).
 
 pub mod catalogue;
+pub mod check;
 pub mod compound;
 pub mod enums;
 pub mod value;
 
-pub use catalogue::{Body, EventType};
+pub use catalogue::{About, Body, EventType};
 pub use compound::*;
 pub use enums::*;
 pub use value::*;

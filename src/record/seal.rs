@@ -48,7 +48,7 @@ pub struct Sealing<'a> {
 
 /// A record, ready for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed {
+pub struct SealedRecord {
     pub header: Bytes,
     pub pieces: Vec<Bytes>,
     pub leaf: Digest,
@@ -56,7 +56,7 @@ pub struct Sealed {
 
 /// Seals an event for its parties. Without any, the part `nobody` is made, so that every record
 /// has an index block. Fails only where the event is too large, or names a matter that is no party.
-pub fn seal(event: &Event, parties: &[Party<'_>], how: &Sealing<'_>) -> Result<Sealed, Error> {
+pub fn seal(event: &Event, parties: &[Party<'_>], how: &Sealing<'_>) -> Result<SealedRecord, Error> {
     let nobody = [Party { role: PartRole::Nobody, keys: None, ids: Vec::new() }];
     let parties = if parties.is_empty() { &nobody[..] } else { parties };
     if parties.len() > limits::PARTS {
@@ -86,7 +86,7 @@ pub fn seal(event: &Event, parties: &[Party<'_>], how: &Sealing<'_>) -> Result<S
         return Err(Error::TooLarge { what: "sidecar", limit: limits::SIDECAR_BYTES });
     }
     let leaf = leaf_hash(&header);
-    Ok(Sealed { header: header.into(), pieces, leaf })
+    Ok(SealedRecord { header: header.into(), pieces, leaf })
 }
 
 /// The body's personal fields belong to the data subjects; where there is none, to the first part.
@@ -115,7 +115,7 @@ impl PartSealer<'_> {
         json::key(header, "role");
         json::plain(header, self.party.role.as_str());
         json::key(header, "tag");
-        json::base64(header, &self.tag()?);
+        json::base64(header, &self.tag());
         json::key(header, "sh");
         json::base64(header, &Sha256::digest(&index));
         pieces.push(index.into());
@@ -137,14 +137,15 @@ impl PartSealer<'_> {
         Ok(())
     }
 
-    /// A part that is attributed to nobody carries random bytes where a tag would stand.
-    fn tag(&self) -> Result<[u8; 16], Error> {
+    /// A part that is attributed to nobody carries bytes that nobody without the index key can
+    /// tell from a tag.
+    fn tag(&self) -> [u8; 16] {
         match &self.party.keys {
             Some(keys) => {
                 let year = key::tag_key(keys.link, self.how.recorded_at.year());
-                Ok(key::tag(&year, self.how.salt, self.i))
+                key::tag(&year, self.how.salt, self.i)
             }
-            None => Ok(Salt::random()?.0),
+            None => key::tag(&self.how.index_key.filler_key(), self.how.salt, self.i),
         }
     }
 

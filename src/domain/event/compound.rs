@@ -218,3 +218,18 @@ impl<'de> Deserialize<'de> for Period {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_has_one_spelling() {
+        for text in ["P0D", "P30D", "P6M", "P9999Y"] {
+            assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "P", "PD", "30D", "P03M", "P1W", "P10000D", "P-1D", "P1.5Y", "p1D"] {
+            assert!(wrong.parse::<Period>().is_err(), "{wrong}");
+        }
+    }
+}

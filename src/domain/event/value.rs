@@ -1,5 +1,6 @@
 //! The kinds of value that fields of an event have. Each has one stored form, which serde writes.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,12 @@ impl Title {
     }
 }
 
+impl fmt::Display for Title {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl FromStr for Title {
     type Err = Malformed;
 
@@ -133,6 +140,12 @@ impl Url {
     }
 }
 
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl FromStr for Url {
     type Err = Malformed;
 
@@ -152,5 +165,33 @@ impl TryFrom<String> for Url {
 
     fn try_from(text: String) -> Result<Self, Malformed> {
         text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_are_one_line_and_no_address() {
+        assert!("深圳市腾讯计算机系统有限公司".parse::<Title>().is_ok());
+        for wrong in ["", " x", "a\nb", "me@kstar.com.cn", &"x".repeat(201)] {
+            assert!(wrong.parse::<Title>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn web_addresses_name_no_account() {
+        assert!("https://open.weixin.qq.com/cgi-bin/readtemplate?lang=zh_CN".parse::<Url>().is_ok());
+        for wrong in [
+            "",
+            "https://",
+            "ftp://x",
+            "https://a b",
+            "https://me@x",
+            &format!("https://{}", "x".repeat(505)),
+        ] {
+            assert!(wrong.parse::<Url>().is_err(), "{wrong}");
+        }
     }
 }

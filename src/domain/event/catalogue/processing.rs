@@ -135,7 +135,6 @@ macro_rules! processing {
                 }
                 index {
                     consent_id: Option<Id>,
-                    slot: Option<Id>,
                 }
             }
             /// A member of staff looked at personal data; they are named as staff. GDPR 32; PIPL 51.
