@@ -119,7 +119,7 @@ impl Shared {
             }
         };
         drop(repair);
-        let start = segment.ends(position, 1).map_err(unreadable)?[0];
+        let start = segment.ends(position, 1).map_err(unreadable)?.first().copied().unwrap_or(0);
         found.ok_or_else(|| self.corrupt(position, segment.place(start.into()), "there is no such record"))
     }
 

@@ -60,6 +60,9 @@ struct Recovery<'a> {
     held_group: u64,
 }
 
+/// A frame that checks, and whose it is.
+type Keyed = (Head, (Id, EventId));
+
 /// Where the whole batches of a segment end, and where its last group begins.
 struct Ends {
     at: u64,
@@ -210,12 +213,7 @@ impl Recovery<'_> {
     }
 
     /// The frame of `position` at `at`, checked, or what is wrong.
-    fn frame(
-        &self,
-        scan: &mut Scan<'_>,
-        at: u64,
-        position: u64,
-    ) -> io::Result<Result<(Head, (Id, EventId)), &'static str>> {
+    fn frame(&self, scan: &mut Scan<'_>, at: u64, position: u64) -> io::Result<Result<Keyed, &'static str>> {
         let Some(head) = scan.head(at)? else { return Ok(Err("the head of a frame does not check")) };
         if head.position != position {
             return Ok(Err("a frame has another position"));

@@ -71,7 +71,9 @@ impl<'a> Scan<'a> {
         let (mut at, mut used) = (at, at);
         while at < self.len {
             let window = self.bytes(at, WINDOW)?;
-            if let Some(last) = window.iter().rposition(|byte| *byte != 0) {
+            if !is_zero(window)
+                && let Some(last) = window.iter().rposition(|byte| *byte != 0)
+            {
                 used = at + last as u64 + 1;
             }
             at += window.len() as u64;
