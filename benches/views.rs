@@ -3,10 +3,6 @@
 //! `cargo bench --bench views` runs Criterion; `VIEWS_RECORDS=2000000 cargo bench --bench views -- --test`
 //! also times one rebuild of that many records and says how the time was spent.
 
-#[path = "../src/views/testing.rs"]
-#[allow(dead_code)]
-mod testing;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +13,8 @@ use custody::views::apply::{Applier, Shared};
 use custody::views::decode::Decoder;
 use custody::views::reach::Reach;
 use custody::views::store::Store;
+use custody::views::testing::*;
 use custody::views::{Options, ReportOptions, Views};
-use testing::*;
 
 /// The n-th event of a solar app with this many people: mostly uses and collections.
 fn event(n: u64, people: u32) -> Made {

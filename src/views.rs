@@ -35,8 +35,8 @@ pub mod shape;
 pub mod store;
 pub mod zone;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -301,11 +301,6 @@ impl Views {
             stale: self.stale(),
             bytes_on_disk: live.store.disk_bytes()?,
         })
-    }
-
-    /// Makes removed rows physically unreadable. Part of erasing a person; costs one rewrite.
-    pub fn scrub(&self) -> Result<(), Error> {
-        self.live().store.scrub()
     }
 
     /// Stops following the log; what was applied is committed. Questions are still answered.

@@ -144,7 +144,7 @@ impl Applier {
 
     /// Zone maps and the emitters' own numbers.
     fn map(&mut self, event: &Decoded, shape: u32) {
-        if event.position % ZONE == 0 {
+        if event.position.is_multiple_of(ZONE) {
             if event.position > 0 {
                 self.rows.push((store::zone(event.position / ZONE - 1).to_vec(), Some(self.zone.encode())));
             }

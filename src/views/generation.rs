@@ -69,9 +69,35 @@ pub struct Generation {
     pub number: u64,
     pub store: Store,
     pub shared: Arc<Shared>,
-    stop: Arc<Stop>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    reach: Reach,
+    options: Options,
+    runner: Mutex<Option<Runner>>,
     news: Arc<News>,
+    /// Last, so that it is dropped when the store is closed.
+    files: Files,
+}
+
+/// The directory, which goes with the generation once that is replaced.
+struct Files {
+    path: PathBuf,
+    unwanted: AtomicBool,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.unwanted.load(Ordering::SeqCst)
+            && let Err(why) = fs::remove_dir_all(&self.path)
+        {
+            // The next start removes what is left.
+            tracing::warn!(path = %self.path.display(), %why, "an old generation of the views stays on disk");
+        }
+    }
+}
+
+/// The threads that follow the log, and how to end them.
+struct Runner {
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What the runner has told.
@@ -79,7 +105,6 @@ struct News {
     applied: watch::Sender<u64>,
     /// Why the runner ended, if it was not asked to.
     failed: RwLock<Option<String>>,
-    ended: AtomicBool,
 }
 
 impl Watch for News {
@@ -98,7 +123,6 @@ impl Watch for News {
             tracing::error!(reason = %text, "the views have stopped; they answer with what they have");
             *lock::write(&self.failed) = Some(text);
         }
-        self.ended.store(true, Ordering::SeqCst);
         // Those who wait look again.
         self.applied.send_modify(|_| {});
     }
@@ -124,23 +148,39 @@ impl Generation {
             return Err(Error::LostTail { applied, head });
         }
         drop(reading);
-        let shared = Arc::new(Shared::default());
-        let applier =
-            Applier::open(store.clone(), Arc::clone(&shared), reach.clone(), options.cache_bytes / 2)?;
-        let news = Arc::new(News {
-            applied: watch::Sender::new(applied),
-            failed: RwLock::default(),
-            ended: AtomicBool::new(false),
-        });
-        let stop = Arc::new(Stop::default());
-        let watcher: Arc<dyn Watch> = news.clone();
+        let news = Arc::new(News { applied: watch::Sender::new(applied), failed: RwLock::default() });
+        let generation = Generation {
+            number,
+            store,
+            shared: Arc::default(),
+            reach,
+            options: options.clone(),
+            runner: Mutex::default(),
+            news,
+            files: Files { path: dir, unwanted: AtomicBool::new(false) },
+        };
+        generation.start(until)?;
+        Ok(Arc::new(generation))
+    }
+
+    /// Follows the log, from where the rows stand.
+    pub fn start(&self, until: Option<u64>) -> Result<(), Error> {
+        let mut runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
+        if runner.is_some() {
+            return Ok(());
+        }
+        let cache = self.options.cache_bytes / 8 * 3;
+        let applier = Applier::open(self.store.clone(), Arc::clone(&self.shared), self.reach.clone(), cache)?;
         let how = runner::How {
-            chunk_records: options.chunk_records.max(1),
-            decoders: options.decoders.max(1),
+            chunk_records: self.options.chunk_records.max(1),
+            decoders: self.options.decoders.max(1),
             until: until.unwrap_or(u64::MAX),
         };
-        let threads = runner::start(applier, reach, Arc::clone(&stop), watcher, how)?;
-        Ok(Arc::new(Generation { number, store, shared, stop, threads: Mutex::new(threads), news }))
+        let stop = Arc::new(Stop::default());
+        let news: Arc<dyn Watch> = self.news.clone();
+        let threads = runner::start(applier, self.reach.clone(), Arc::clone(&stop), news, how)?;
+        *runner = Some(Runner { stop, threads });
+        Ok(())
     }
 
     /// Records below this position are committed.
@@ -159,14 +199,21 @@ impl Generation {
 
     /// Ends the threads and waits for them. What they had applied is committed.
     pub fn close(&self) {
-        self.stop.stop();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Runner { stop, threads }) = runner else { return };
+        stop.stop();
         for thread in threads {
-            if thread.thread().id() != std::thread::current().id() {
-                // A thread that panicked has told so on its own.
-                let _ = thread.join();
-            }
+            // A thread that panicked has told so on its own.
+            let _ = thread.join();
         }
+        // Those who wait look again: perhaps another generation answers now.
+        self.news.applied.send_modify(|_| {});
+    }
+
+    /// Removes the files as soon as nobody reads them any more.
+    pub fn discard(&self) {
+        self.close();
+        self.files.unwanted.store(true, Ordering::SeqCst);
     }
 }
 

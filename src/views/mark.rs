@@ -1,14 +1,16 @@
 //! Keyed identifiers: who had a mark at an instant, and whose is a part that names marks only.
 
+use crate::domain::event::EventType;
 use crate::domain::id::{Mark, SubjectId};
 use crate::domain::identity::{Class, Kind};
 use crate::domain::time::Timestamp;
 use crate::record::IndexMark;
 use crate::views::Error;
 use crate::views::codec::{Malformed, Reader, put_u64};
+use crate::views::fold::split_key;
 use crate::views::own::kind_from;
 use crate::views::person::Person;
-use crate::views::shape::Shapes;
+use crate::views::shape::{self, Shapes};
 use crate::views::store::{self, Reading, tag};
 
 /// The marks of one unattributed part, as the value of its rows.
@@ -71,7 +73,7 @@ fn holder(
             continue;
         }
         let subject = SubjectId(value[..].try_into().map_err(|_| Malformed("mark"))?);
-        if kind.class() == Class::Contact && cancelled(reading, shapes, subject, bound_at, at)? {
+        if kind.class() == Class::Contact && cancelled(reading, shapes, subject, (bound_at, at), known_at)? {
             return Ok(None);
         }
         return Ok(Some(subject));
@@ -79,19 +81,24 @@ fn holder(
     Ok(None)
 }
 
-/// Whether the person closed an account after `from` and at or before `to`.
+/// Whether the person closed an account after the first instant and at or before the second.
 fn cancelled(
     reading: &Reading,
     shapes: &Shapes,
     subject: SubjectId,
-    from: Timestamp,
-    to: Timestamp,
+    (from, to): (Timestamp, Timestamp),
+    known_at: u64,
 ) -> Result<bool, Error> {
     let Some(row) = reading.get(&store::person(subject))? else { return Ok(false) };
-    for (key, tally) in Person::decode(&row)?.entries {
-        let is_cancel =
-            shapes.get(key.shape).is_some_and(|shape| shape.event_type.as_str() == "AccountCancelled");
-        if is_cancel && tally.last > from && tally.last <= to {
+    for (key, _) in Person::decode(&row)?.entries {
+        let (inline, own) = split_key(&key)?;
+        let event_type = match inline {
+            Some(bytes) => Some(shape::decode(bytes)?.event_type),
+            None => shapes.get(key.shape).map(|shape| shape.event_type),
+        };
+        let closed = own.act.filter(|(at, position)| from < *at && *at <= to && *position < known_at);
+        // A mark that the closing event bound is an entry of its own, and closes nothing.
+        if event_type == Some(EventType::AccountCancelled) && closed.is_some() && own.mark.is_none() {
             return Ok(true);
         }
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
 
 use crate::views::generation::{self, Generation};
-use crate::views::store::{Reading, tag};
+use crate::views::store::{Reading, Store, tag};
 use crate::views::{Error, Views, lock};
 
 /// How far a rebuild is.
@@ -36,18 +36,40 @@ impl Views {
     pub fn rebuild(&self, progress: impl FnMut(Progress) -> bool) -> Result<u64, Error> {
         let _only = self.alone()?;
         let next = self.fill(None, progress)?;
+        self.replace_by(&next)?;
+        *lock::write(&self.incomplete) = None;
+        Ok(next.number)
+    }
+
+    /// Makes removed rows physically unreadable: all rows are copied into a new generation and the
+    /// old one's files are removed. Part of erasing people, to be done for many at once. Answers
+    /// go on; records are applied again when the copy is done.
+    pub fn scrub(&self) -> Result<(), Error> {
+        let _only = self.alone()?;
+        let live = self.live();
+        let number = generation::present(&self.options.dir)?.last().map_or(1, |last| last + 1);
+        live.close();
+        let copied = Store::open(&generation::path(&self.options.dir, number), self.options.cache_bytes / 4)
+            .and_then(|copy| live.store.copy_to(&copy))
+            .and_then(|()| Generation::open(&self.options, number, self.reach.clone(), None))
+            .and_then(|next| self.replace_by(&next));
+        if copied.is_err() {
+            // The old one goes on; what was copied is removed when the views are next opened.
+            live.start(None)?;
+        }
+        copied
+    }
+
+    /// Puts a generation in the place of the one that answers.
+    fn replace_by(&self, next: &Arc<Generation>) -> Result<(), Error> {
         generation::set_current(&self.options.dir, next.number)?;
         let old = {
             let mut live = lock::write(&self.live);
-            std::mem::replace(&mut *live, Arc::clone(&next))
+            std::mem::replace(&mut *live, Arc::clone(next))
         };
-        *lock::write(&self.incomplete) = None;
-        old.close();
-        let number = old.number;
-        // Questions that are being answered keep the old rows open; their files go with the last.
-        drop(old);
-        generation::remove(&self.options.dir, number)?;
-        Ok(next.number)
+        // Questions that are being answered keep the old rows; their files go with the last.
+        old.discard();
+        Ok(())
     }
 
     /// Makes a temporary generation and compares every row with the one that answers, at the same
@@ -57,12 +79,8 @@ impl Views {
         let live = self.live();
         let mine = live.store.reading();
         let other = self.fill(Some(mine.applied()?), progress)?;
-        other.close();
-        let result = compare_rows(&mine, &other.store.reading());
-        let number = other.number;
-        drop(other);
-        generation::remove(&self.options.dir, number)?;
-        result
+        other.discard();
+        compare_rows(&mine, &other.store.reading())
     }
 
     fn alone(&self) -> Result<std::sync::MutexGuard<'_, ()>, Error> {
@@ -103,9 +121,7 @@ impl Views {
         match filled {
             Ok(()) => Ok(next),
             Err(why) => {
-                next.close();
-                drop(next);
-                generation::remove(&self.options.dir, number)?;
+                next.discard();
                 Err(why)
             }
         }

@@ -4,6 +4,7 @@
 //! turn, so they arrive in the order of the log. All queues are bounded. At low load a slice holds
 //! what there is, a single record at once; commits grow with the load.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -93,7 +94,12 @@ pub fn start(
     threads.push(spawn("views-read", move || read(&behind, from, &reading, &dealt))?);
     threads.push(spawn("views-apply", move || {
         let apply = Apply { applier, held: 0, watch: &*watch };
-        let why = apply.run(&decoded, &reach, how).err();
+        let run = || apply.run(&decoded, &reach, &stop, how);
+        // A bug must not leave answers that look up to date; the rows are those of the last commit.
+        let why = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(ended) => ended.err(),
+            Err(_) => Some(Error::Stopped("the applier panicked".to_owned())),
+        };
         stop.stop();
         drop(decoded);
         watch.ended(why);
@@ -192,7 +198,7 @@ struct Apply<'a> {
 
 impl Apply<'_> {
     /// Takes slices in turn; commits when it is near the head or enough is held back.
-    fn run(mut self, decoded: &[Receiver<Slice>], reach: &Reach, how: How) -> Result<(), Error> {
+    fn run(mut self, decoded: &[Receiver<Slice>], reach: &Reach, stop: &Stop, how: How) -> Result<(), Error> {
         for from in decoded.iter().cycle() {
             let slice = match from.try_recv() {
                 Err(TryRecvError::Empty) => {
@@ -220,7 +226,8 @@ impl Apply<'_> {
                 return Err(why);
             }
         }
-        self.commit()
+        self.commit()?;
+        if stop.wanted() { Ok(()) } else { Err(Error::Stopped("a thread that decodes has ended".to_owned())) }
     }
 
     fn commit(&mut self) -> Result<(), Error> {

@@ -163,7 +163,7 @@ impl Store {
             .open()?;
         let rows = db.keyspace("views", || {
             KeyspaceCreateOptions::default()
-                .max_memtable_size(48 * 1024 * 1024)
+                .max_memtable_size((cache_bytes / 2).clamp(4 << 20, 32 << 20))
                 .data_block_size_policy(BlockSizePolicy::all(8 * 1024))
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
                 .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
@@ -193,11 +193,15 @@ impl Store {
         }
     }
 
-    /// Writes every row anew, so that removed ones are physically gone from tables and journals.
-    pub fn scrub(&self) -> Result<(), Error> {
-        self.rows.rotate_memtable_and_wait()?;
-        self.rows.major_compact()?;
-        Ok(())
+    /// Writes every row into another, empty store, whose files then hold nothing that was removed
+    /// here: fjall keeps removed rows in tables and journals for as long as it likes.
+    pub fn copy_to(&self, other: &Store) -> Result<(), Error> {
+        let mut rows = other.rows.start_ingestion()?;
+        for row in self.db.snapshot().iter(&self.rows) {
+            let (key, value) = row.into_inner()?;
+            rows.write(key, value)?;
+        }
+        Ok(rows.finish()?)
     }
 
     pub fn disk_bytes(&self) -> Result<u64, Error> {

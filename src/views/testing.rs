@@ -2,15 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use ::custody::domain::event::catalogue::*;
-use ::custody::domain::event::*;
-use ::custody::domain::id::*;
-use ::custody::domain::identity::Kind;
-use ::custody::domain::time::Timestamp;
-use ::custody::log::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
-use ::custody::record::{
-    IndexKey, IndexKeys, IndexMark, Keys, MarkUse, PartRole, Party, Salt, Sealing, seal,
-};
+use crate::domain::event::catalogue::*;
+use crate::domain::event::*;
+use crate::domain::id::*;
+use crate::domain::identity::Kind;
+use crate::domain::time::Timestamp;
+use crate::log::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
+use crate::record::{IndexKey, IndexKeys, IndexMark, Keys, MarkUse, PartRole, Party, Salt, Sealing, seal};
 use async_trait::async_trait;
 use bytes::Bytes;
 use zeroize::Zeroizing;
@@ -232,7 +230,7 @@ pub fn sealed(made: &Made) -> NewRecord {
 
 /// The pieces of a record's parts that belong to a person, as an erasure purges them.
 pub fn pieces_of(record: &StoredRecord, subject: SubjectId) -> Vec<PieceRef> {
-    let header = ::custody::record::Header::parse(&record.header).unwrap();
+    let header = crate::record::Header::parse(&record.header).unwrap();
     let mut pieces = Vec::new();
     for i in 0..header.parts.len() {
         let index = header.index_piece(i);

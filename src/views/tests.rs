@@ -1,6 +1,7 @@
 //! The views as a whole, over a log in memory.
 
 mod faults;
+mod identity;
 mod laws;
 
 use std::sync::Arc;

@@ -63,13 +63,16 @@ pub struct Account {
     pub cancelled_at: Option<Timestamp>,
 }
 
+type PermissionKey = (Option<Permission>, Option<Id>);
+/// Since when, the state, and how many changes.
+type PermissionSeen = (Timestamp, Option<PermissionState>, u64);
 type ConsentKey = (Option<Id>, Option<Id>, Option<Country>);
 
 /// Gathers acts.
 #[derive(Default)]
 pub struct ActSection {
     consents: BTreeMap<ConsentKey, Vec<ConsentStep>>,
-    permissions: BTreeMap<(Option<Permission>, Option<Id>), (Timestamp, Option<PermissionState>, u64)>,
+    permissions: BTreeMap<PermissionKey, PermissionSeen>,
     /// With the last registration seen.
     accounts: BTreeMap<Option<Id>, (Account, Option<Timestamp>)>,
 }

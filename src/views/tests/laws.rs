@@ -122,7 +122,7 @@ fn event(n: usize, (kind, a, b, at): Act) -> Made {
 }
 
 fn kind_is_given(b: u32) -> bool {
-    b % 2 == 0
+    b.is_multiple_of(2)
 }
 
 fn retraction(n: u64, at: Timestamp, of: u64, who: u32) -> Made {
