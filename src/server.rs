@@ -19,8 +19,8 @@ use tonic::service::Routes;
 
 use crate::api::admin::Admin;
 use crate::api::auth::Authenticator;
-use crate::api::guard::{Gate, Guarded};
 use crate::api::events::Events;
+use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
 use crate::api::subjects::Subjects;
 use crate::app::keys::KeyringIndex;
@@ -29,8 +29,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirlock::DirLock;
 use crate::domain::time::Timestamp;
-use crate::log::segments::{self, Segments};
 use crate::log::Log;
+use crate::log::segments::{self, Segments};
 use crate::telemetry::request::RequestIds;
 use crate::telemetry::{exporter, metrics};
 use crate::vault::keyring::{self, Keyring};
@@ -89,12 +89,14 @@ impl Node {
             cache_entries: usize::try_from(limits.people_cached)?.saturating_mul(2),
             ..Default::default()
         };
-        let vault = sqlite::Vault::open(&directory.join("vault"), Arc::clone(&keyring), Arc::clone(clock), options)
-            .context("the vault cannot be opened")?;
+        let vault =
+            sqlite::Vault::open(&directory.join("vault"), Arc::clone(&keyring), Arc::clone(clock), options)
+                .context("the vault cannot be opened")?;
         let mut options = views::Options::new(directory.join("views"));
         options.cache_bytes = limits.views_memory_bytes;
         let keys = Arc::new(KeyringIndex(Arc::clone(&keyring)));
-        let views = Views::open(options, Arc::clone(&log) as Arc<dyn Log>, keys).context("the views cannot be opened")?;
+        let views = Views::open(options, Arc::clone(&log) as Arc<dyn Log>, keys)
+            .context("the views cannot be opened")?;
         let ports = Ports {
             clock: Arc::clone(clock),
             log: Arc::clone(&log) as Arc<dyn Log>,
@@ -172,7 +174,10 @@ impl Server {
         config.check()?;
         let started_at = clock.now();
         let authenticator = Authenticator::new(config.access.tokens.as_deref(), Arc::clone(&clock))?;
-        if config.server.plaintext && !config.server.listen.ip().is_loopback() && config.tls.certificate.is_none() {
+        if config.server.plaintext
+            && !config.server.listen.ip().is_loopback()
+            && config.tls.certificate.is_none()
+        {
             tracing::warn!("tokens arrive without TLS: something in front of custody has to end it");
         }
         let mut tasks = Vec::new();

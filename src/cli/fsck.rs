@@ -31,7 +31,11 @@ pub struct Fsck {
 }
 
 pub fn run(command: Fsck, output: Output) -> Outcome {
-    if command.offline { super::block_on(offline(command, output)) } else { super::block_on(online(command, output)) }
+    if command.offline {
+        super::block_on(offline(command, output))
+    } else {
+        super::block_on(online(command, output))
+    }
 }
 
 async fn online(command: Fsck, output: Output) -> Outcome {
@@ -52,7 +56,8 @@ async fn online(command: Fsck, output: Output) -> Outcome {
         }
     }
     output.progress_done();
-    let summary = summary.ok_or_else(|| Failure::new(Exit::Unavailable, "the service stopped before the check ended"))?;
+    let summary = summary
+        .ok_or_else(|| Failure::new(Exit::Unavailable, "the service stopped before the check ended"))?;
     finish(&summary, output)
 }
 
@@ -73,7 +78,9 @@ async fn offline(command: Fsck, output: Output) -> Outcome {
         Failure::new(Exit::Internal, format_args!("{e}{cause}"))
     })?;
     output.progress_done();
-    tokio::task::spawn_blocking(move || node.close()).await.map_err(|e| Failure::new(Exit::Internal, e))??;
+    tokio::task::spawn_blocking(move || node.close())
+        .await
+        .map_err(|e| Failure::new(Exit::Internal, e))??;
     printer.printed?;
     let summary = pb::CheckSummary {
         records: summary.records,
@@ -105,7 +112,8 @@ impl Watch for Printer {
         if self.printed.is_ok() {
             let Finding { position, code, message } = finding;
             let finding = pb::StorageFinding { position, code: code.to_owned(), message };
-            self.printed = if self.output.json { line(&finding, self.output) } else { print(&finding, self.output) };
+            self.printed =
+                if self.output.json { line(&finding, self.output) } else { print(&finding, self.output) };
         }
     }
 }

@@ -52,7 +52,10 @@ pub fn run(command: Keyring, output: Output) -> Outcome {
         Command::Show => None,
         _ => Some(DirLock::take(&config.data.directory).map_err(Failure::configuration)?),
     };
-    if matches!(command.command, Command::Show) && !config.data.keyring.exists() && !config.data.directory.exists() {
+    if matches!(command.command, Command::Show)
+        && !config.data.keyring.exists()
+        && !config.data.directory.exists()
+    {
         return Err(Failure::new(Exit::Configuration, "there is neither a keyring nor a data directory yet"));
     }
     let ring = open_keyring(&config, SystemClock.now()).map_err(Failure::configuration)?;
@@ -62,7 +65,9 @@ pub fn run(command: Keyring, output: Output) -> Outcome {
         Command::NewEpoch => {
             let id = ring.add(Class::Kek, now).map_err(refused)?;
             ring.activate(Class::Kek, id).map_err(refused)?;
-            output.note(&format!("kek {id} is active; `custody keyring rewrap` locks everybody's keys with it"));
+            output.note(&format!(
+                "kek {id} is active; `custody keyring rewrap` locks everybody's keys with it"
+            ));
         }
         Command::Add { class } => {
             let id = ring.add(class, now).map_err(refused)?;
@@ -106,7 +111,8 @@ fn show(ring: &keyring::Keyring, output: Output) -> Outcome {
 
 fn vault(config: &Config, ring: &Arc<keyring::Keyring>) -> Result<sqlite::Vault, Failure> {
     let place = config.data.directory.join("vault");
-    let opened = sqlite::Vault::open(&place, Arc::clone(ring), Arc::new(SystemClock), sqlite::Options::default());
+    let opened =
+        sqlite::Vault::open(&place, Arc::clone(ring), Arc::new(SystemClock), sqlite::Options::default());
     opened.map_err(Failure::configuration)
 }
 
@@ -118,7 +124,9 @@ async fn remove(config: &Config, ring: keyring::Keyring, class: Class, id: u32, 
         Class::Kek => {
             let in_use = vault(config, &ring)?.epochs_in_use().await.map_err(Failure::configuration)?;
             if let Some((_, people)) = in_use.iter().find(|(epoch, _)| *epoch == id) {
-                let why = format!("the keys of {people} people are locked with kek {id}: run `custody keyring rewrap` first");
+                let why = format!(
+                    "the keys of {people} people are locked with kek {id}: run `custody keyring rewrap` first"
+                );
                 return Err(Failure::new(Exit::Refused, why));
             }
         }

@@ -69,7 +69,8 @@ impl Settings {
 
 /// Variables that are text; one that is not cannot be ours.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 pub fn run(command: Serve, output: Output) -> Outcome {
@@ -98,7 +99,8 @@ async fn serve(config: Config, output: Output) -> Outcome {
         output.line(&value.to_string())?;
     } else {
         let metrics = metrics.map_or(String::new(), |metrics| format!(" metrics at {metrics}"));
-        output.line(&format!("custody is listening on {address} data in {}{metrics}", directory.display()))?;
+        output
+            .line(&format!("custody is listening on {address} data in {}{metrics}", directory.display()))?;
     }
     let failed = tokio::select! {
         _ = terminate.recv() => None,

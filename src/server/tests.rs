@@ -12,7 +12,10 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Place { root: tempfile::tempdir().unwrap(), clock: ManualClock::at("2026-03-01T08:00:00Z".parse().unwrap()) }
+        Place {
+            root: tempfile::tempdir().unwrap(),
+            clock: ManualClock::at("2026-03-01T08:00:00Z".parse().unwrap()),
+        }
     }
 
     fn config(&self) -> Config {
@@ -59,7 +62,8 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let place = Place::new();
     let running = place.start().await.unwrap();
     let mut ingest = client(&running).await.ingest();
-    let request = || pb::RecordEventRequest { event: Some(place.event(1)) };
+    let event = place.event(1);
+    let request = || pb::RecordEventRequest { event: Some(event.clone()) };
     let first = ingest.record_event(request()).await.unwrap().into_inner().receipt.unwrap();
     assert!(!first.duplicate && first.attributed);
     running.stop().await.unwrap();
@@ -70,7 +74,8 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let again = ingest.record_event(request()).await.unwrap().into_inner().receipt.unwrap();
     assert_eq!((again.position, again.duplicate), (first.position, true));
     assert_eq!(again.leaf_hash, first.leaf_hash);
-    let other = pb::RecordEventRequest { event: Some(pb::Event { event_id: request().event.unwrap().event_id, ..place.event(2) }) };
+    let other = pb::Event { event_id: event.event_id.clone(), ..place.event(2) };
+    let other = pb::RecordEventRequest { event: Some(other) };
     let refused = ingest.record_event(other).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::AlreadyExists);
     running.stop().await.unwrap();
@@ -94,7 +99,10 @@ async fn a_stream_acknowledges_every_message_and_every_event() {
     let second = answers.message().await.unwrap().unwrap();
     let Some(pb::outcome::Result::Error(error)) = &second.outcomes[0].result else { panic!("it was taken") };
     let fields: Vec<&str> = error.violations.iter().map(|v| v.field.as_str()).collect();
-    assert_eq!((error.reason.as_str(), fields), ("INVALID_REQUEST", vec!["event.emitter", "event.people[0].role"]));
+    assert_eq!(
+        (error.reason.as_str(), fields),
+        ("INVALID_REQUEST", vec!["event.emitter", "event.people[0].role"])
+    );
     assert!(matches!(second.outcomes[1].result, Some(pb::outcome::Result::Receipt(_))));
     assert!(answers.message().await.unwrap().is_none());
     running.stop().await.unwrap();
@@ -105,7 +113,8 @@ async fn status_and_the_check_tell_what_is_stored() {
     let place = Place::new();
     let running = place.start().await.unwrap();
     let client = client(&running).await;
-    let receipt = client.ingest().record_event(pb::RecordEventRequest { event: Some(place.event(1)) }).await.unwrap();
+    let receipt =
+        client.ingest().record_event(pb::RecordEventRequest { event: Some(place.event(1)) }).await.unwrap();
     let position = receipt.into_inner().receipt.unwrap().position;
     let status = client.admin().get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.log.unwrap().head, position + 1);
