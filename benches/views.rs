@@ -152,7 +152,12 @@ fn build_once(_: &mut Criterion) {
             let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
             let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
             if name.starts_with("views") || name.starts_with("fjall") {
-                println!("  {:<16} {} ms user, {} ms system", name.trim(), tens(&fields, 11), tens(&fields, 12));
+                println!(
+                    "  {:<16} {} ms user, {} ms system",
+                    name.trim(),
+                    tens(&fields, 11),
+                    tens(&fields, 12)
+                );
             }
         }
         views.close();

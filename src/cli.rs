@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod client;
 pub mod config;
+pub mod demo;
 pub mod events;
 pub mod exit;
 pub mod fsck;
@@ -82,6 +83,8 @@ enum Command {
     Token(token::Token),
     /// Print the configuration with every key explained, or check one
     Config(config::Config),
+    /// Play a month of a solar app against a service of its own, and show one person's report
+    Demo(demo::Demo),
     /// Measure a service
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -115,6 +118,7 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Token(token) => token::run(token, output),
         Command::Config(config) => config::run(config, output),
+        Command::Demo(demo) => demo::run(demo, output),
         Command::Keyring(keyring) => keyring::run(keyring, output),
         Command::Help { topic } => help(&topic, output),
         Command::Fsck(fsck) => fsck::run(fsck, output),

@@ -4,7 +4,7 @@
 //! defaults cannot drift apart; unknown keys are refused by name; every problem is named at once.
 //! No secret stands in it: keys and tokens live in files of their own, named here by path.
 
-mod layers;
+pub mod layers;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use crate::{limits, pb};
 #[derive(Debug, Subcommand)]
 pub enum Events {
     /// Events that pass a filter
-    List(List),
+    List(Box<List>),
     /// Numbers that emitters left out; exit code 1 if there are any
     Gaps(Gaps),
 }
@@ -80,7 +80,7 @@ pub fn page_size(left: u64) -> u32 {
 
 pub async fn run(command: Events, output: Output) -> Outcome {
     match command {
-        Events::List(command) => list(command, output).await,
+        Events::List(command) => list(*command, output).await,
         Events::Gaps(command) => gaps(command, output).await,
     }
 }

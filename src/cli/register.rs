@@ -256,6 +256,22 @@ pub async fn apply(command: Register, output: Output) -> Outcome {
     record(entries, &envelope.remote, output).await
 }
 
+/// Records the entries of a file that was read already, and says nothing of it.
+pub async fn apply_text(text: &str, remote: &Remote) -> Outcome {
+    let envelope =
+        Envelope { controller_of: None, recorded_by: "custody-cli".to_owned(), remote: remote.clone() };
+    let entries = entries(text, &envelope).map_err(|why| Failure::new(Exit::Refused, why))?;
+    let events = entries.into_iter().map(|entry| entry.event).collect();
+    let request = pb::BatchRecordEventsRequest { events };
+    let answer = remote.connect().await?.ingest().batch_record_events(request).await?.into_inner();
+    for outcome in answer.outcomes {
+        if let Some(pb::outcome::Result::Error(error)) = outcome.result {
+            return Err(Failure::new(Exit::Refused, error.message));
+        }
+    }
+    Ok(())
+}
+
 fn named(file: &Path, why: &str) -> Failure {
     Failure::new(Exit::Refused, format_args!("{}: {why}", file.display()))
 }

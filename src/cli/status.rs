@@ -29,7 +29,7 @@ pub async fn run(command: Status, output: Output) -> Outcome {
 fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> {
     let log = status.log.clone().unwrap_or_default();
     let views = status.views.clone().unwrap_or_default();
-    let vault = status.vault.clone().unwrap_or_default();
+    let vault = status.vault.unwrap_or_default();
     let behind = log.head.saturating_sub(views.position);
     output.facts(&[
         ("version", status.version.clone()),

@@ -360,10 +360,8 @@ impl Ask {
     /// that count as its through a mark. Ask before the erasure is applied; afterwards nobody
     /// knows. Not those of merged or linked people, who are erased by their own handles.
     pub fn pieces_of(&self, subject: SubjectId) -> Result<Vec<PieceRef>, Error> {
-        let positions: Vec<u64> = postings::ascending(&self.reading, subject)?
-            .iter()
-            .map(|posting| posting.position)
-            .collect();
+        let positions: Vec<u64> =
+            postings::ascending(&self.reading, subject)?.iter().map(|posting| posting.position).collect();
         let resolver = Resolver { reading: &self.reading, shapes: &self.shapes(), known_at: u64::MAX };
         let named = resolver.named_of(subject)?;
         let mut all: BTreeSet<u64> = positions.into_iter().collect();

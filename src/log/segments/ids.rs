@@ -28,8 +28,8 @@ pub type Key = (u32, [u8; 16]);
 
 /// Ids written to the store at once.
 pub const CHUNK: usize = 65_536;
-/// Ids of a generation: as many as a table of 2^18 buckets takes without growing.
-pub const GENERATION: usize = 229_376;
+/// Ids of a generation: what a table of 2^18 buckets takes, with room for the group that fills it.
+pub const GENERATION: usize = 200_000;
 /// Chunks that may wait for the store before the writer has to.
 const WAITING: usize = 2;
 
@@ -195,13 +195,13 @@ impl Ids {
             return Err(error.clone());
         }
         drop(state);
-        self.write().rotate();
+        self.write().rotate(self.generation);
         Ok(())
     }
 
     /// Claims ids for positions that are being written. Nobody finds them before `head` says so.
     pub fn claim(&self) -> Claim<'_> {
-        Claim { window: self.write(), store: &self.store }
+        Claim { window: self.write(), store: &self.store, last: None }
     }
 
     /// Takes claims back whose records were not stored.
@@ -301,6 +301,8 @@ fn keep_storing(store: &Store, progress: &Progress, receiver: &Receiver<Chunk>) 
 pub struct Claim<'a> {
     window: RwLockWriteGuard<'a, Window>,
     store: &'a Store,
+    /// The last emitter asked for: a batch mostly has one.
+    last: Option<(Id, u32)>,
 }
 
 impl Claim<'_> {
@@ -317,7 +319,15 @@ impl Claim<'_> {
             return Ok(Err(stands));
         }
         let window = &mut *self.window;
-        let key = (window.number(emitter), *event_id.as_bytes());
+        let number = match &self.last {
+            Some((last, number)) if last == emitter => *number,
+            _ => {
+                let number = window.number(emitter);
+                self.last = Some((emitter.clone(), number));
+                number
+            }
+        };
+        let key = (number, *event_id.as_bytes());
         if let Some(stands) = window.old.positions.get(&key) {
             return Ok(Err(*stands));
         }
@@ -364,13 +374,12 @@ impl Window {
     }
 
     /// Forgets the old generation, which the store has, and begins a new one.
-    fn rotate(&mut self) {
+    fn rotate(&mut self, capacity: usize) {
         for (emitter, id) in self.old.positions.keys().filter(|(_, id)| is_version_7(id)) {
             let greatest = &mut self.left[*emitter as usize];
             *greatest = (*greatest).max(Some(*id));
         }
         let next = self.young.positions.values().max().map_or(self.young.first, |last| last + 1);
-        let capacity = self.young.positions.len();
         let fresh = Generation { positions: HashMap::with_capacity(capacity), first: next };
         self.old = std::mem::replace(&mut self.young, fresh);
     }

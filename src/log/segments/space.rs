@@ -1,8 +1,12 @@
 //! Zero-filled room ahead of the writer, made by a thread of its own.
 //!
 //! Overwriting zeros that are already on disk syncs two to four times as fast as growing a file,
-//! and cannot run out of space: the room was paid for before a record was promised into it. Room
-//! is made in small steps that grow with use, so that a fresh log starts at once and stays small.
+//! and cannot run out of space: the room was paid for before a record was promised into it.
+//!
+//! Room is made in the *spare*, the file that will be the next segment, at twice the pace at which
+//! the current one fills: growing the file that the writer syncs would make each of his syncs wait
+//! for the file system's journal. The first segment is short and each later one twice as long, up
+//! to the length asked for, so that a fresh log starts at once and stays small.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,14 +17,19 @@ use std::thread::JoinHandle;
 use super::chain::SPARE;
 use super::disk::{Disk, sync_dir};
 
-/// Written and synced at a time, so that a sync of the writer never waits for more.
+/// Length of the first segment.
+const FIRST: u64 = 4 << 20;
+/// Written and synced at a time in the current segment, and in the spare.
 const STEP: u64 = 1 << 20;
-/// Most room kept ahead of the writer.
-const AHEAD: u64 = 32 << 20;
+const SPARE_STEP: u64 = 4 << 20;
+/// What a step writes.
+static ZEROS: [u8; SPARE_STEP as usize] = [0; SPARE_STEP as usize];
 
 pub struct Space {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Length of the current segment. Only a batch that is longer may exceed it.
+    limit: u64,
 }
 
 struct Shared {
@@ -56,28 +65,43 @@ impl Space {
         let shared = Arc::new(Shared { state, changed: Condvar::new(), disk, dir, segment_bytes });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("log-space".into()).spawn(move || theirs.run())?;
-        Ok(Space { shared, thread: Some(thread) })
+        Ok(Space { shared, thread: Some(thread), limit: 0 })
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// From now on room is made in this segment, which has `filled` bytes.
-    pub fn follow(&self, path: &Path, filled: u64) -> io::Result<()> {
+    pub fn follow(&mut self, path: &Path, filled: u64) -> io::Result<()> {
         let file = Some(Arc::new(OpenOptions::new().write(true).open(path)?));
+        let longest = self.shared.segment_bytes;
+        let limit = if self.limit == 0 { filled.max(FIRST.min(longest)) } else { self.next_limit() };
         let mut state = self.shared.lock();
         while state.busy {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.current = Area { file, filled, wanted: filled };
+        self.limit = limit;
         Ok(())
+    }
+
+    fn next_limit(&self) -> u64 {
+        (2 * self.limit).min(self.shared.segment_bytes)
     }
 
     /// Returns when the current segment has room up to the offset `end`; asks for more ahead.
     pub fn room(&self, end: u64) -> io::Result<()> {
-        let ahead = end.clamp(STEP, AHEAD);
+        let next = self.next_limit();
         let mut state = self.shared.lock();
-        state.current.wanted = (end + ahead).min(self.shared.segment_bytes).max(end);
-        if state.current.wanted >= self.shared.segment_bytes {
-            state.spare.wanted = AHEAD.min(self.shared.segment_bytes);
-        }
+        state.current.wanted = self.limit.max(end);
+        let paced = (next as u128 * 2 * u128::from(end) / u128::from(self.limit)) as u64;
+        // An idle log has no spare.
+        state.spare.wanted = if 4 * end < self.limit {
+            state.spare.filled
+        } else {
+            paced.next_multiple_of(SPARE_STEP).min(next)
+        };
         if state.current.filled < state.current.wanted || state.spare.filled < state.spare.wanted {
             state.failed = None;
             self.shared.changed.notify_all();
@@ -89,13 +113,14 @@ impl Space {
     }
 
     /// Returns when the spare file is ready to become a segment, and forgets it. Says how much of
-    /// it is filled.
+    /// it is filled: if the writer was faster, the rest follows while it is in use.
     pub fn take_spare(&self) -> io::Result<u64> {
+        let least = STEP.min(self.shared.segment_bytes);
         let mut state = self.shared.lock();
         state.failed = None;
-        state.spare.wanted = state.spare.wanted.max(STEP.min(self.shared.segment_bytes));
+        state.spare.wanted = state.spare.wanted.max(least);
         self.shared.changed.notify_all();
-        while state.busy || state.spare.filled < STEP.min(self.shared.segment_bytes) {
+        while state.busy || state.spare.filled < least {
             state = self.shared.wait(state)?;
         }
         let filled = state.spare.filled;
@@ -137,7 +162,8 @@ impl Shared {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let (file, from, to) = (area.file.clone(), area.filled, area.wanted.min(area.filled + STEP));
+            let step = if of_spare { SPARE_STEP } else { STEP };
+            let (file, from, to) = (area.file.clone(), area.filled, area.wanted.min(area.filled + step));
             state.busy = true;
             drop(state);
             let filled = self.fill(file, from, to);
@@ -168,7 +194,7 @@ impl Shared {
                 Arc::new(file)
             }
         };
-        self.disk.write(&file, &vec![0; (to - from) as usize], from)?;
+        self.disk.write(&file, &ZEROS[..(to - from) as usize], from)?;
         self.disk.sync(&file)?;
         Ok(file)
     }

@@ -70,7 +70,7 @@ struct Group {
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, place: Place, head: u64) -> io::Result<Writer> {
-        let space = Space::start(shared.chain.dir(), Arc::clone(&shared.disk), shared.segment_bytes)?;
+        let mut space = Space::start(shared.chain.dir(), Arc::clone(&shared.disk), shared.segment_bytes)?;
         let file = own_file(&place.segment)?;
         space.follow(&place.segment.path, place.segment.data.metadata()?.len())?;
         Ok(Writer { shared, space, place, file, head, group: Group::default() })
@@ -149,7 +149,7 @@ impl Writer {
     fn prepare(&mut self, bytes: u64) -> Result<(), Error> {
         self.shared.ids.make_room().map_err(|reason| self.shared.fail(reason))?;
         let no_room = |source| Error::Unavailable { reason: "no room for the log", source: Some(source) };
-        let full = self.place.end + bytes > self.shared.segment_bytes;
+        let full = self.place.end + bytes > self.space.limit();
         if full && self.place.end > SEGMENT_HEAD {
             self.begin_segment().map_err(no_room)?;
         }

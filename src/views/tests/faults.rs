@@ -6,7 +6,12 @@ use crate::log::NewRecord;
 fn fill(house: &House, from: u64, to: u64) {
     for n in from..to {
         let slot = format!("s{}", n % 7);
-        house.record(&made(n, day(n as i64), collected(&["email"], &[], Some(&slot)), vec![subject(n as u32 % 5)]));
+        house.record(&made(
+            n,
+            day(n as i64),
+            collected(&["email"], &[], Some(&slot)),
+            vec![subject(n as u32 % 5)],
+        ));
     }
 }
 
@@ -23,7 +28,10 @@ fn an_unknown_version_stops_and_is_named() {
     caught_up(&views, 10);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let why = runtime.block_on(views.wait_for(20, Duration::from_secs(60))).unwrap_err();
-    assert!(matches!(&why, Error::Stopped(text) if text.contains("position 10") && text.contains("version 2")), "{why}");
+    assert!(
+        matches!(&why, Error::Stopped(text) if text.contains("position 10") && text.contains("version 2")),
+        "{why}"
+    );
     assert_eq!(report(&views, 1).unwrap().data.len(), 2);
     assert!(views.status().unwrap().stale.unwrap().contains("position 10"));
     assert_eq!(views.lag(), 10);

@@ -25,7 +25,8 @@ fn boxed<T>(body: T) -> Box<T> {
 fn event(n: usize, (kind, a, b, at): Act) -> Made {
     let (a, b, at) = (u32::from(a), u32::from(b), day(i64::from(at)));
     let n = n as u64;
-    let bind = |who: u32, kind: Kind, m: u32| Named { marks: vec![(kind, mark(m), MarkUse::Bind)], ..subject(who) };
+    let bind =
+        |who: u32, kind: Kind, m: u32| Named { marks: vec![(kind, mark(m), MarkUse::Bind)], ..subject(who) };
     let mut made = match kind {
         0 => made(n, at, collected(&["email", "name"], &["contract"], None), vec![subject(a), subject(b)]),
         1 => made(n, at, collected(&["location"], &[], Some("2026-01-05")), vec![subject(a)]),
@@ -45,7 +46,11 @@ fn event(n: usize, (kind, a, b, at): Act) -> Made {
             let body = if kind_is_given(b) {
                 Body::ConsentGiven(boxed(ConsentGiven { purpose, kind, ..ConsentGiven::default() }))
             } else {
-                Body::ConsentWithdrawn(boxed(ConsentWithdrawn { purpose, kind, ..ConsentWithdrawn::default() }))
+                Body::ConsentWithdrawn(boxed(ConsentWithdrawn {
+                    purpose,
+                    kind,
+                    ..ConsentWithdrawn::default()
+                }))
             };
             made(n, at, body, vec![subject(a)])
         }
@@ -56,7 +61,9 @@ fn event(n: usize, (kind, a, b, at): Act) -> Made {
             vec![bind(a, Kind::Phone, b)],
         ),
         7 => made(n, at, Body::AccountCancelled(boxed(AccountCancelled::default())), vec![subject(a)]),
-        8 => made(n, at, collected(&["phone"], &[], None), vec![nobody(&[(Kind::Phone, b), (Kind::Email, a)])]),
+        8 => {
+            made(n, at, collected(&["phone"], &[], None), vec![nobody(&[(Kind::Phone, b), (Kind::Email, a)])])
+        }
         9 => made(
             n,
             at,
@@ -87,8 +94,11 @@ fn event(n: usize, (kind, a, b, at): Act) -> Made {
             Body::ActivityRegistered(boxed(ActivityRegistered {
                 activity: Some(id("signup")),
                 service: Some(id("solar")),
-                purposes: List::new(vec![PurposeBasis { id: id(&format!("p{n}")), basis: LegalBasis::Consent }])
-                    .unwrap(),
+                purposes: List::new(vec![PurposeBasis {
+                    id: id(&format!("p{n}")),
+                    basis: LegalBasis::Consent,
+                }])
+                .unwrap(),
                 effective_at: Some(at.plus_ms(n as i64)),
                 ..ActivityRegistered::default()
             })),
