@@ -103,7 +103,7 @@ impl Default for Config {
                 calls_per_connection: 256,
                 stream_messages_in_flight: 16,
             },
-            log: Log { filter: "info".to_owned() },
+            log: Log { filter: "info,fjall=warn,lsm_tree=warn".to_owned() },
         }
     }
 }

@@ -15,3 +15,7 @@ pub mod server;
 pub mod telemetry;
 pub mod vault;
 pub mod views;
+
+// The views' synthetic records are used by the tests inside and the benchmarks outside alike.
+#[cfg(test)]
+extern crate self as custody;

@@ -89,7 +89,9 @@ struct Figures {
 }
 
 async fn offer(command: &Ingest, clients: &[Client], output: Output) -> Result<Figures, Failure> {
-    let latency = Histogram::new(3).map_err(|e| Failure::new(Exit::Internal, e))?;
+    // Up to an hour, in microseconds. It does not grow, so its bounds are given.
+    let latency =
+        Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|e| Failure::new(Exit::Internal, e))?;
     let run = Arc::new(Run {
         command: command.clone(),
         next: AtomicU64::new(0),

@@ -62,7 +62,8 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let place = Place::new();
     let running = place.start().await.unwrap();
     let mut ingest = client(&running).await.ingest();
-    let request = || pb::RecordEventRequest { event: Some(place.event(1)) };
+    let event = place.event(1);
+    let request = || pb::RecordEventRequest { event: Some(event.clone()) };
     let first = ingest.record_event(request()).await.unwrap().into_inner().receipt.unwrap();
     assert!(!first.duplicate && first.attributed);
     running.stop().await.unwrap();
@@ -73,9 +74,8 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let again = ingest.record_event(request()).await.unwrap().into_inner().receipt.unwrap();
     assert_eq!((again.position, again.duplicate), (first.position, true));
     assert_eq!(again.leaf_hash, first.leaf_hash);
-    let other = pb::RecordEventRequest {
-        event: Some(pb::Event { event_id: request().event.unwrap().event_id, ..place.event(2) }),
-    };
+    let other = pb::Event { event_id: event.event_id.clone(), ..place.event(2) };
+    let other = pb::RecordEventRequest { event: Some(other) };
     let refused = ingest.record_event(other).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::AlreadyExists);
     running.stop().await.unwrap();

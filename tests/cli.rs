@@ -1,0 +1,202 @@
+//! The real binary: what it prints where, and with which exit code it ends.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A command with nothing of the caller's environment that custody reads.
+fn custody(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    custody(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn fed(arguments: &[&str], input: &str) -> Output {
+    let mut child = custody(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A serving process, killed if the test ends without stopping it.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(root: &Path) -> Serving {
+        let (data, keyring) = places(root);
+        let arguments = ["serve", "--data-dir", &data, "--keyring", &keyring, "--listen", "127.0.0.1:0"];
+        let mut child =
+            custody(&arguments).args(["--metrics", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address =
+            line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
+        assert!(!address.is_empty() && line.contains(&data), "{line}");
+        Serving { child, address }
+    }
+
+    /// SIGTERM: it drains and ends with 0.
+    fn stop(mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn places(root: &Path) -> (String, String) {
+    (root.join("data").display().to_string(), root.join("keyring").display().to_string())
+}
+
+#[test]
+fn the_default_configuration_is_printed_and_can_be_used() {
+    let printed = run(&["config"]);
+    assert_eq!(printed.status.code(), Some(0));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("custody.toml");
+    std::fs::write(&path, &printed.stdout).unwrap();
+    let path = path.display().to_string();
+    assert_eq!(run(&["config", "--check", &path]).status.code(), Some(0));
+    let wrong = custody(&["config", "--check", &path]).env("CUSTODY_SERVER_LISTNE", "x").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(78));
+    assert!(err(&wrong).contains("CUSTODY_SERVER_LISTNE"), "{}", err(&wrong));
+}
+
+#[test]
+fn exit_codes_are_those_of_the_help() {
+    assert!(out(&run(&["help", "exit-codes"])).contains("78  configuration"));
+    assert_eq!(run(&["--version"]).status.code(), Some(0));
+    assert_eq!(run(&["frobnicate"]).status.code(), Some(64));
+    assert_eq!(run(&["help", "frobnicate"]).status.code(), Some(64));
+    let unreachable = run(&["status", "--server", "http://127.0.0.1:1"]);
+    assert_eq!(unreachable.status.code(), Some(3));
+    assert!(err(&unreachable).contains("custody serve") && unreachable.stdout.is_empty());
+}
+
+#[test]
+fn an_open_address_without_a_token_is_refused_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, keyring) = places(folder.path());
+    let refused = run(&["serve", "--data-dir", &data, "--keyring", &keyring, "--listen", "0.0.0.0:0"]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(err(&refused).contains("custody token new") && err(&refused).contains("tls.certificate"));
+    assert!(!Path::new(&data).exists(), "nothing was made");
+}
+
+#[test]
+fn events_go_in_by_line_and_come_out_in_tables_and_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path());
+    let at = serving.address.as_str();
+    let lines = concat!(
+        r#"{"occurred_at":"2026-03-01T08:00:00Z","backfill":true,"people":[{"role":"ROLE_DATA_SUBJECT","identifiers":[{"kind":"IDENTIFIER_KIND_ACCOUNT","realm":"solar","value":"u-1"}]}],"account_registered":{}}"#,
+        "\n",
+        r#"{"occurred_at":"2026-03-01T08:00:01Z","backfill":true,"people":[{"role":"ROLE_DATA_SUBJECT","identifiers":[{"kind":"IDENTIFIER_KIND_ACCOUNT","realm":"solar","value":"u-1"}]}],"data_collected":{"cats":["pd:Picture"]}}"#,
+        "\n",
+    );
+    let command = ["record", "--controller", "kstar", "--emitter", "app", "--derive-ids", "--server", at];
+    let recorded = fed(&command, lines);
+    assert_eq!(recorded.status.code(), Some(0), "{}", err(&recorded));
+    assert!(err(&recorded).contains("2 recorded, 0 recorded before, 0 refused"), "{}", err(&recorded));
+    let again = fed(&command, &(lines.to_owned() + "{\"emitter\":13800138000}\n"));
+    assert_eq!(again.status.code(), Some(2));
+    assert!(err(&again).contains("0 recorded, 2 recorded before, 1 refused"), "{}", err(&again));
+    assert!(err(&again).contains("line 3") && !err(&again).contains("13800138000"), "{}", err(&again));
+
+    let report = fed(&["subject", "report", "--at-least", "2", "--server", at], "account@solar:u-1\n");
+    assert_eq!(report.status.code(), Some(0), "{}", err(&report));
+    assert!(out(&report).contains("Personal data held"), "{}", out(&report));
+    let report = fed(&["subject", "report", "--json", "--server", at], "account@solar:u-1\n");
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(report["event_count"], 2, "{report}");
+    let nobody = fed(&["subject", "report", "--server", at], "account@solar:u-2\n");
+    assert_eq!(nobody.status.code(), Some(2));
+
+    let listed = run(&["events", "list", "--type", "DataCollected", "--json", "--server", at]);
+    assert_eq!(out(&listed).lines().count(), 1, "{} {}", out(&listed), err(&listed));
+    assert_eq!(run(&["events", "gaps", "--server", at]).status.code(), Some(0));
+    assert_eq!(run(&["status", "--server", at]).status.code(), Some(0));
+    assert_eq!(run(&["views", "rebuild", "--server", at]).status.code(), Some(0));
+    let checked = run(&["fsck", "--server", at]);
+    assert_eq!(checked.status.code(), Some(0), "{} {}", out(&checked), err(&checked));
+
+    let (data, keyring) = places(folder.path());
+    let offline = ["fsck", "--offline", "--data-dir", &data, "--keyring", &keyring];
+    assert_eq!(run(&offline).status.code(), Some(78), "the directory is in use");
+    serving.stop();
+    let checked = run(&offline);
+    assert_eq!(checked.status.code(), Some(0), "{} {}", out(&checked), err(&checked));
+    assert!(out(&checked).contains("findings  0"), "{}", out(&checked));
+    let keys = run(&["keyring", "--data-dir", &data, "--keyring", &keyring, "show"]);
+    assert!(out(&keys).contains("kek"), "{} {}", out(&keys), err(&keys));
+    for step in [&["new-epoch"][..], &["rewrap"], &["remove", "kek", "1"]] {
+        let mut command = custody(&["keyring", "--data-dir", &data, "--keyring", &keyring]);
+        let done = command.args(step).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{step:?}: {}", err(&done));
+    }
+    Serving::start(folder.path()).stop();
+}
+
+#[test]
+fn registers_are_recorded_from_a_file_and_by_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path());
+    let file = folder.path().join("registers.toml");
+    let text = r#"
+        controller_of = "kstar"
+        applied_at = 2026-03-01T00:00:00Z
+        [[controller]]
+        controller = "kstar"
+        legal_name = "KSTAR"
+        country = "CN"
+        [[service]]
+        service = "solar"
+        owner = "kstar"
+        storage_country = "CN"
+        tz = "Asia/Shanghai"
+    "#;
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let applied = run(&["register", "apply", &file, "--server", &serving.address]);
+    assert_eq!(applied.status.code(), Some(0), "{} {}", out(&applied), err(&applied));
+    let again = run(&["register", "apply", &file, "--server", &serving.address]);
+    assert_eq!(out(&again).matches("was there").count(), 2, "{} {}", out(&again), err(&again));
+    let mut new =
+        custody(&["activity", "new", "--activity", "photo", "--service", "solar", "--controller", "kstar"]);
+    new.args([
+        "--purpose",
+        "service_provision:contract",
+        "--category",
+        "pd:Picture",
+        "--server",
+        &serving.address,
+    ]);
+    let made = new.output().unwrap();
+    assert_eq!(made.status.code(), Some(0), "{} {}", out(&made), err(&made));
+    serving.stop();
+}
