@@ -1,6 +1,6 @@
 //! Normaliser version 1 (`domain.md` 2.5): two spellings of one thing become one text.
 
-use std::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 
 use unicode_normalization::UnicodeNormalization;
 
