@@ -78,9 +78,12 @@ async fn offline(command: Fsck, output: Output) -> Outcome {
         Failure::new(Exit::Internal, format_args!("{e}{cause}"))
     })?;
     output.progress_done();
-    tokio::task::spawn_blocking(move || node.close())
-        .await
-        .map_err(|e| Failure::new(Exit::Internal, e))??;
+    let closed = tokio::task::spawn_blocking(move || node.close());
+    let closed = closed.await.map_err(|e| Failure::new(Exit::Internal, e))?;
+    // A log in which damage was found is read-only and cannot be closed in order: the finding says it.
+    if summary.findings == 0 {
+        closed?;
+    }
     printer.printed?;
     let summary = pb::CheckSummary {
         records: summary.records,

@@ -375,6 +375,11 @@ impl crate::vault::Vault for Vault {
     }
 
     async fn status(&self) -> Result<Status, Error> {
-        self.write(|txn| admin::status(txn)).await
+        // The writer adds what it has not written yet. Where it cannot write, because the disk is full,
+        // what was written answers: an operator asks exactly then.
+        match self.write(|txn| admin::status(&txn.db)).await {
+            Err(Error::Unavailable { .. }) => self.read(|db| admin::status(db)).await,
+            status => status,
+        }
     }
 }

@@ -244,18 +244,18 @@ fn opened(holder: &Holder, row: &rusqlite::Row<'_>) -> Result<Identifier, Error>
     Ok(Identifier { kind, realm, value: Personal::new(value.to_owned()) })
 }
 
-pub(super) fn status(txn: &Txn<'_>) -> Result<Status, Error> {
-    let counts = counts(txn.db.connection)?;
+pub(super) fn status(db: &Db<'_>) -> Result<Status, Error> {
+    let counts = counts(db.connection)?;
     let count = |name: &str| {
         let found = counts.iter().find(|(n, _)| n == name).map_or(0, |(_, count)| *count);
         u64::try_from(found).unwrap_or(0)
     };
-    let pending: i64 = txn.db.connection.query_row("SELECT count(*) FROM pending", [], |row| row.get(0))?;
+    let pending: i64 = db.connection.query_row("SELECT count(*) FROM pending", [], |row| row.get(0))?;
     Ok(Status {
         people: count("people"),
         pending: u64::try_from(pending).unwrap_or(0),
         generation: count("generation"),
-        kek_epoch: txn.db.shared.keyring.active_kek()?.0,
+        kek_epoch: db.shared.keyring.active_kek()?.0,
     })
 }
 
