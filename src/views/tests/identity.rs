@@ -56,7 +56,7 @@ fn a_device_counts_as_its_user_within_the_session() {
 fn a_phone_that_changes_hands_counts_for_who_had_it() {
     let house = House::new();
     let phone = |who: u32| Named { marks: vec![(Kind::Phone, mark(1), MarkUse::Bind)], ..subject(who) };
-    let registered = || Body::AccountRegistered(Box::new(AccountRegistered::default()));
+    let registered = || Body::AccountRegistered(Box::default());
     for (n, at) in [1, 5, 10, 15].into_iter().enumerate() {
         house.record(&plain(n as u64, at, nobody(&[(Kind::Phone, 1)])));
     }
@@ -69,7 +69,7 @@ fn a_phone_that_changes_hands_counts_for_who_had_it() {
     caught_up(&views, 6);
     assert_eq!((counted(&views, 1), counted(&views, 2)), (2, 1));
     // Between the closing of the account and the new owner the number is nobody's.
-    let cancelled = Body::AccountCancelled(Box::new(AccountCancelled::default()));
+    let cancelled = Body::AccountCancelled(Box::default());
     house.record(&made(6, day(7), cancelled, vec![subject(1)]));
     caught_up(&views, 7);
     assert_eq!((counted(&views, 1), counted(&views, 2)), (1, 1));
