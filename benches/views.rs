@@ -16,6 +16,10 @@ use custody::views::store::Store;
 use custody::views::testing::*;
 use custody::views::{Options, ReportOptions, Views};
 
+/// The allocator of the server: most of what the views do is make and drop small things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The n-th event of a solar app with this many people: mostly uses and collections.
 fn event(n: u64, people: u32) -> Made {
     let who = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u32 % people;

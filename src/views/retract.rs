@@ -125,6 +125,8 @@ impl Applier {
         let bindings = rows_of_bindings(&replay.entries)?;
         let stale = rows_of_bindings(&before)?.into_iter().filter(|key| !bindings.contains(key));
         self.rows.extend(stale.map(|key| (key, None)));
+        // A retraction may have gone with its own person, and then what it took back counts again.
+        self.rows.extend(bindings.into_iter().map(|key| (key, Some(subject.0.to_vec()))));
         if let Some(person) = self.people.get(subject)? {
             person.retracted = replay.retracted;
             person.entries = replay.entries;

@@ -148,3 +148,56 @@ fn staff_and_readers_hold_nothing() {
     assert_eq!(staff.evidence[0].role(), Some(Role::Staff));
     assert_eq!(report(&views, 3).unwrap().evidence[0].role(), Some(Role::Guardian));
 }
+
+#[test]
+fn long_posting_lists_page_and_fold_again() {
+    let house = House::new();
+    for n in 0..100 {
+        house.record(&plain(n, n as i64, subject(1 + (n % 4 == 3) as u32)));
+    }
+    let body = EventsRetracted {
+        emitter: Some(id("solar-app")),
+        reason: Some(RetractionReason::TestData),
+        event_ids: List::new(vec![event_id(0)]).unwrap(),
+        ..EventsRetracted::default()
+    };
+    house.record(&made(100, day(100), Body::EventsRetracted(Box::new(body)), vec![subject(1)]));
+    let views = house.open();
+    assert_eq!(counted(&views, 1), 74);
+    let ask = views.ask().unwrap();
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        let page = ask.subject_events(person(1), before, None, 7).unwrap();
+        seen.extend(page.iter().map(|view| view.position));
+        before = page.last().map(|view| view.position);
+        if page.len() < 7 {
+            break;
+        }
+    }
+    let expected: Vec<u64> = (0..=100).rev().filter(|n| n % 4 != 3).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn what_an_erased_person_took_back_counts_again() {
+    let house = House::new();
+    let body = EventsRetracted {
+        emitter: Some(id("solar-app")),
+        reason: Some(RetractionReason::TestData),
+        event_ids: List::new(vec![event_id(1)]).unwrap(),
+        ..EventsRetracted::default()
+    };
+    house.record(&made(0, day(1), Body::EventsRetracted(Box::new(body)), vec![subject(2)]));
+    let phone = Named { marks: vec![(Kind::Phone, mark(1), MarkUse::Bind)], ..subject(1) };
+    house.record(&made(1, day(1), collected(&["email"], &[], None), vec![phone]));
+    house.record(&plain(2, 5, nobody(&[(Kind::Phone, 1)])));
+    let views = house.open();
+    assert_eq!(counted(&views, 1), 0);
+    let tomb = Some(crate::record::tomb(person(2)));
+    let body = IdentityErasureAccepted { tomb, ..IdentityErasureAccepted::default() };
+    house.record(&made(3, day(9), Body::IdentityErasureAccepted(Box::new(body)), vec![subject(2)]));
+    caught_up(&views, 4);
+    // The event, and the one that is known by the phone it bound.
+    assert_eq!(counted(&views, 1), 2);
+    assert_eq!(views.compare(|_| true).unwrap().different, 0);
+}
