@@ -153,6 +153,11 @@ pub(crate) fn instant(
     Value::read(wire?, &Path::ROOT.field(field), violations)
 }
 
+/// The API's position counts itself in; the views' is the first one that is left out.
+pub(crate) fn known_before(known_at: Option<u64>) -> Option<u64> {
+    known_at.map(|position| position.saturating_add(1))
+}
+
 pub(crate) fn page_size(wanted: u32) -> usize {
     if wanted == 0 { PAGE } else { (wanted as usize).min(limits::PAGE) }
 }

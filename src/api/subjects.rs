@@ -78,7 +78,7 @@ impl Subjects {
         events::done(violations)?;
         let options = ReportOptions {
             as_of,
-            known_at: request.known_at,
+            known_at: events::known_before(request.known_at),
             evidence: match request.evidence_limit {
                 0 => EVIDENCE,
                 limit => limit,
@@ -110,7 +110,7 @@ impl Subjects {
             types: events::types(&request.types, &mut violations),
             occurred_from: events::instant(request.occurred_from, "occurred_from", &mut violations),
             occurred_to: events::instant(request.occurred_to, "occurred_to", &mut violations),
-            known_at: request.known_at,
+            known_at: events::known_before(request.known_at),
             at_least: request.at_least,
             before: Token::read(&request.page_token, &question)?,
             limit: events::page_size(request.page_size),

@@ -7,11 +7,13 @@
 
 use std::sync::Arc;
 
+use ::metrics::{counter, histogram};
 use chrono_tz::Tz;
 use zeroize::Zeroizing;
 
 use crate::app::access::Caller;
 use crate::app::error::{Error, FieldViolation};
+use crate::app::status::LAG_LIMIT;
 use crate::app::{App, matter, rules};
 use crate::domain::event::{Body, Event, Person, Role};
 use crate::domain::id::{Digest, EventId, Id};
@@ -21,8 +23,17 @@ use crate::record::{
     self, Fingerprint, Header, IndexKey, IndexMark, Keys, MarkUse, PartRole, Party, Salt, SealedRecord,
     Sealing,
 };
+use crate::telemetry::metrics;
 use crate::vault::{Act, Entry, Holder, HolderKind, Resolution, Use};
 use crate::views::Views;
+
+/// Ingestion waits for views that are this far behind (DESIGN 9); a second is what they need for
+/// some hundred thousand records.
+const VIEWS_TOO_FAR_BEHIND: Error = Error::ResourceExhausted {
+    reason: "overloaded",
+    what: "the views are too far behind",
+    retry_after_ms: 1_000,
+};
 
 /// What an emitter gets for an event that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +87,9 @@ impl App {
         caller: &Caller,
         events: Vec<Result<Event, Vec<FieldViolation>>>,
     ) -> Vec<Result<Receipt, Error>> {
+        if self.views.lag() > LAG_LIMIT {
+            return events.iter().map(|_| Err(VIEWS_TOO_FAR_BEHIND)).collect();
+        }
         let mut answers: Answers = events.iter().map(|_| None).collect();
         let now = self.clock.now();
         let checked = self.check(caller, events, now, &mut answers);
@@ -86,6 +100,7 @@ impl App {
                 Err((places, error)) => fail_all(&mut answers, &places, error),
             }
         }
+        count(&answers);
         answers
             .into_iter()
             .map(|answer| answer.unwrap_or_else(|| Err(Error::internal("no_answer"))))
@@ -202,11 +217,15 @@ impl App {
             Ok(resolved) => resolved.into_iter(),
             Err(error) => return Err((places, error.into())),
         };
+        let salts = match Salt::many(checked.len()) {
+            Ok(salts) => salts,
+            Err(error) => return Err((places, error.into())),
+        };
         let mut ready = Vec::with_capacity(checked.len());
-        for checked in checked {
+        for (checked, salt) in checked.into_iter().zip(salts) {
             let resolutions: Vec<Resolution> = resolved.by_ref().take(checked.event.people.len()).collect();
             let at = checked.at;
-            match self.seal_one(checked, resolutions, now, &index_key).await {
+            match self.seal_one(checked, resolutions, (now, salt), &index_key).await {
                 Ok(one) => ready.push(one),
                 Err(error) => answers[at] = Some(Err(error)),
             }
@@ -218,7 +237,7 @@ impl App {
         &self,
         checked: Checked,
         resolutions: Vec<Resolution>,
-        now: Timestamp,
+        (now, salt): (Timestamp, Salt),
         index_key: &IndexKey,
     ) -> Result<Ready, Error> {
         let event = &checked.event;
@@ -239,7 +258,7 @@ impl App {
         link_marks(event, &resolutions, &mut parties);
         let how = Sealing {
             recorded_at: now,
-            salt: Salt::random()?,
+            salt,
             fingerprint: checked.fingerprint,
             index_key,
             organisation: organisation
@@ -274,6 +293,7 @@ impl App {
             }
         };
         let mut seen = Vec::new();
+        histogram!(metrics::RECORD_BATCH).record(ready.len() as f64);
         for (one, outcome) in ready.into_iter().zip(outcomes) {
             let at = one.checked.at;
             answers[at] = Some(match outcome {
@@ -286,6 +306,7 @@ impl App {
                 }
             });
         }
+        counter!(metrics::PEOPLE_CREATED).increment(seen.len() as u64);
         if !seen.is_empty()
             && let Err(error) = self.vault.confirm(&seen).await
         {
@@ -326,6 +347,13 @@ impl App {
         }
         Ok(())
     }
+}
+
+fn count(answers: &Answers) {
+    let receipts = || answers.iter().filter_map(|answer| answer.as_ref()?.as_ref().ok());
+    let duplicates = receipts().filter(|receipt| receipt.duplicate).count();
+    counter!(metrics::EVENTS_DUPLICATE).increment(duplicates as u64);
+    counter!(metrics::EVENTS_RECORDED).increment((receipts().count() - duplicates) as u64);
 }
 
 fn receipt(one: &Ready, position: u64) -> Receipt {

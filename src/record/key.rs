@@ -21,6 +21,13 @@ impl Salt {
         getrandom::fill(&mut bytes).map_err(|_| Error::Random)?;
         Ok(Salt(bytes))
     }
+
+    /// As many salts as a batch needs, by one call of the system instead of one each.
+    pub fn many(count: usize) -> Result<Vec<Salt>, Error> {
+        let mut bytes = vec![0u8; count * 16];
+        getrandom::fill(&mut bytes).map_err(|_| Error::Random)?;
+        Ok(bytes.as_chunks::<16>().0.iter().map(|salt| Salt(*salt)).collect())
+    }
 }
 
 /// Whose key, and which of theirs, seals a box.

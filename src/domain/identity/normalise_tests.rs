@@ -1,3 +1,5 @@
+//! The table of `domain.md` 2.5 as examples, and what must hold for any text.
+
 use proptest::prelude::*;
 
 use super::*;

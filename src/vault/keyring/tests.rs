@@ -1,3 +1,5 @@
+//! The keyring as a file: made once, refused if it does not fit, rotated across a fleet.
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
