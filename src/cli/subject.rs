@@ -38,7 +38,7 @@ struct Who {
 
 #[derive(Debug, Args)]
 struct IdentifierFile {
-    /// File that holds the identifier as KIND[@REALM]:VALUE, such as account@solar:42;
+    /// File that holds the identifier as `KIND[@REALM]:VALUE`, such as `account@solar:42`;
     /// standard input without this
     #[arg(long, value_name = "FILE")]
     identifier_file: Option<PathBuf>,
