@@ -93,8 +93,6 @@ pub struct Events {
     /// Wait until the views have reached this position
     #[arg(long, value_name = "POSITION")]
     at_least: Option<u64>,
-    #[arg(long)]
-    oldest_first: bool,
     /// At most so many; all without this
     #[arg(long)]
     limit: Option<u64>,
@@ -195,7 +193,7 @@ async fn list(command: Events, output: Output) -> Outcome {
         known_at: command.known_at,
         at_least: command.at_least,
         opening: command.open.opening(),
-        oldest_first: command.oldest_first,
+        oldest_first: false,
         ..Default::default()
     };
     let mut subjects = command.remote.connect().await?.subjects();
