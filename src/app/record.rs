@@ -92,8 +92,9 @@ impl App {
         }
         let mut answers: Answers = events.iter().map(|_| None).collect();
         let now = self.clock.now();
-        let checked = self.check(caller, events, now, &mut answers);
-        let checked = self.answer_known(checked, &mut answers).await;
+        let stated = self.check(caller, events, &mut answers);
+        let new = self.answer_known(stated, &mut answers).await;
+        let checked = self.complete(new, now, &mut answers);
         if !checked.is_empty() {
             match self.attribute_and_seal(caller, checked, now, &mut answers).await {
                 Ok(ready) => self.append(ready, &mut answers).await,
@@ -111,21 +112,33 @@ impl App {
         &self,
         caller: &Caller,
         events: Vec<Result<Event, Vec<FieldViolation>>>,
-        now: Timestamp,
         answers: &mut Answers,
     ) -> Vec<Checked> {
         let mut passed = Vec::with_capacity(events.len());
         for (at, event) in events.into_iter().enumerate() {
-            let checked = event.map_err(Error::Invalid).and_then(|mut event| {
+            let checked = event.map_err(Error::Invalid).and_then(|event| {
                 caller.may_emit(&event)?;
                 // The fingerprint covers what was stated, so it comes before what the server adds.
                 let fingerprint = self.fingerprinter.of(&event)?;
-                rules::complete(&mut event, now, &ViewedRegisters(&self.views))?;
                 Ok(Checked { at, event, fingerprint })
             });
             match checked {
                 Ok(checked) => passed.push(checked),
                 Err(error) => answers[at] = Some(Err(error)),
+            }
+        }
+        passed
+    }
+
+    /// Rules that need the clock or a register. Only for what is new: a retry gets its receipt
+    /// however late it comes.
+    fn complete(&self, new: Vec<Checked>, now: Timestamp, answers: &mut Answers) -> Vec<Checked> {
+        let registers = ViewedRegisters(&self.views);
+        let mut passed = Vec::with_capacity(new.len());
+        for mut checked in new {
+            match rules::complete(&mut checked.event, now, &registers) {
+                Ok(()) => passed.push(checked),
+                Err(error) => answers[checked.at] = Some(Err(error)),
             }
         }
         passed
