@@ -267,7 +267,7 @@ impl crate::vault::Vault for Vault {
                 .write(move |txn| {
                     for (entry, step) in entries.iter().zip(&mut steps) {
                         match step {
-                            Step::Done(resolution, first) => hot::settle(txn.db.shared, resolution, first),
+                            Step::Done(resolution, first) => hot::settle_in(txn, resolution, first)?,
                             _ => *step = Step::Done(change::resolve(txn, entry)?, hot::First::new()),
                         }
                     }

@@ -260,13 +260,24 @@ pub(super) fn store(txn: &Txn<'_>, n: i64, body: &Body) -> Result<(), Error> {
     Ok(())
 }
 
-fn end_contacts(txn: &Txn<'_>, n: i64, at: Timestamp) -> Result<(), Error> {
+/// As `SetTo`: one that starts where it ends never was.
+fn end_contacts(txn: &mut Txn<'_>, n: i64, at: Timestamp) -> Result<(), Error> {
     let contacts = crate::domain::identity::Kind::ALL.into_iter().filter(|k| k.class() == Class::Contact);
-    let sql = "UPDATE bindings SET to_ms = ?3
-               WHERE n = ?1 AND kind = ?2 AND from_ms < ?3 AND (to_ms IS NULL OR to_ms > ?3)";
-    let mut statement = txn.db.connection.prepare_cached(sql)?;
+    let connection = txn.db.connection;
+    let mut end = connection.prepare_cached(
+        "UPDATE bindings SET to_ms = ?3
+         WHERE n = ?1 AND kind = ?2 AND from_ms < ?3 AND (to_ms IS NULL OR to_ms > ?3)",
+    )?;
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM bindings
+         WHERE n = ?1 AND kind = ?2 AND from_ms = ?3 AND (to_ms IS NULL OR to_ms > ?3) RETURNING place",
+    )?;
     for kind in contacts {
-        statement.execute((n, kind.as_str(), at.ms()))?;
+        let whose = (n, kind.as_str(), at.ms());
+        end.execute(whose)?;
+        for place in remove.query_map(whose, |row| row.get(0))? {
+            txn.touched.insert(place?);
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::cache::Slot;
 use super::change::{decide, facts_of, holder_in, marked, nobody};
 use super::marks::{Marking, Place, place_of_pair};
 use super::rows::{Db, Facts, SeenRow};
+use super::writer::Txn;
 use super::{Shared, seal};
 use crate::domain::identity::resolve::{Change, Decision, Use, Who};
 use crate::domain::identity::{Class, Kind};
@@ -46,7 +47,7 @@ pub(super) fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> 
     if decision.must_be_stored() {
         return Ok(Step::Write);
     }
-    let seen = |_: usize, pair: &Place| Ok(shared.cache.get(pair).is_some().then_some(true));
+    let seen = |_: usize, pair: &Place| Ok(shared.waits_or_cached(pair).then_some(true));
     finish(entry, &markings, &facts, decision, seen)
 }
 
@@ -58,9 +59,13 @@ pub(super) fn from_reader(db: &mut Db<'_>, entry: &Entry) -> Result<Step, Error>
         return Ok(Step::Write);
     }
     let who = decision.who;
-    let seen = |i: usize, _: &Place| match who {
-        Who::Existing(subject) => db.was_seen(subject, &entry.identifiers[i], &markings[i]).map(Some),
-        _ => Ok(Some(true)),
+    let seen = |i: usize, pair: &Place| {
+        let Who::Existing(subject) = who else { return Ok(Some(true)) };
+        let seen = db.was_seen(subject, &entry.identifiers[i], &markings[i])?;
+        if seen {
+            db.shared.cache.put(*pair, Some(Slot::Seen));
+        }
+        Ok(Some(seen))
     };
     finish(entry, &markings, &facts, decision, seen)
 }
@@ -113,12 +118,33 @@ fn finish(
 pub(super) fn settle(shared: &Shared, resolution: &mut Resolution, first: &mut First) {
     for (i, row) in first.drain(..) {
         let pair = row.pair();
-        if shared.cache.get(&pair).is_some() {
+        if shared.waits_or_cached(&pair) {
             resolution.marks[i].usage = Use::Known;
         } else {
             shared.cache.put(pair, Some(Slot::Seen));
-            shared.lazy().seen.push(row);
+            shared.lazy().seen.insert(pair, row);
         }
+    }
+}
+
+/// The same inside the writer's transaction, which may hold what the same entries brought before.
+pub(super) fn settle_in(txn: &Txn<'_>, resolution: &mut Resolution, first: &mut First) -> Result<(), Error> {
+    for (i, row) in std::mem::take(first) {
+        let marking = txn.db.shared.marker.mark(&row.identifier);
+        if txn.db.was_seen(row.subject, &row.identifier, &marking)? {
+            resolution.marks[i].usage = Use::Known;
+        } else {
+            first.push((i, row));
+        }
+    }
+    settle(txn.db.shared, resolution, first);
+    Ok(())
+}
+
+impl Shared {
+    /// Whether an association is known without asking SQLite.
+    pub(super) fn waits_or_cached(&self, pair: &Place) -> bool {
+        self.cache.get(pair).is_some() || self.lazy().has_seen(pair)
     }
 }
 

@@ -262,7 +262,7 @@ impl<'a> Db<'a> {
         marking: &Marking,
     ) -> Result<bool, Error> {
         let pair = place_of_pair(subject, &marking.place);
-        if self.shared.cache.get(&pair).is_some() {
+        if self.shared.waits_or_cached(&pair) {
             return Ok(true);
         }
         let n = self.find_subject(subject)?;
@@ -271,7 +271,6 @@ impl<'a> Db<'a> {
         let older = self.shared.marker.older(identifier);
         for marking in std::iter::once(*marking).chain(older) {
             if statement.exists((n, marking.place))? {
-                self.shared.cache.put(pair, Some(Slot::Seen));
                 return Ok(true);
             }
         }

@@ -2,7 +2,7 @@
 //! transaction, commits once, and answers all: so two callers who meet a new person at once end with
 //! one, and a commit's sync is shared.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -26,12 +26,20 @@ const IDLE: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Lazy {
     pub confirmed: HashSet<SubjectId>,
-    pub seen: Vec<SeenRow>,
+    /// First sightings, by the place of their pair.
+    pub seen: HashMap<Place, SeenRow>,
+    /// Pairs of the commit that is under way: no longer in `seen`, not yet for all to read.
+    pub writing: HashSet<Place>,
 }
 
 impl Lazy {
     pub fn len(&self) -> usize {
         self.confirmed.len() + self.seen.len()
+    }
+
+    /// Whether a first sighting waits. The cache may have forgotten it meanwhile.
+    pub fn has_seen(&self, pair: &Place) -> bool {
+        self.seen.contains_key(pair) || self.writing.contains(pair)
     }
 }
 
@@ -149,13 +157,14 @@ fn describe(error: &Error) -> String {
 
 /// One transaction. An error means that nothing of it was stored.
 fn commit(connection: &mut Connection, shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    let lazy = std::mem::take(&mut *shared.lazy());
+    let lazy = take_lazy(shared);
     let outcome = transact(connection, shared, jobs, &lazy);
     match outcome {
         Ok(Effects { slots, touched, holders }) => {
             for (place, slot) in slots {
                 shared.cache.put(place, slot);
             }
+            shared.lazy().writing.clear();
             // It is committed, so this cannot fail the requests; but the cache must not be stale.
             if refresh(&Db::new(connection, shared), touched, holders).is_err() {
                 shared.cache.clear();
@@ -166,9 +175,17 @@ fn commit(connection: &mut Connection, shared: &Shared, jobs: &mut [Box<dyn Job>
             let mut waiting = shared.lazy();
             waiting.confirmed.extend(lazy.confirmed);
             waiting.seen.extend(lazy.seen);
+            waiting.writing.clear();
             Err(error)
         }
     }
+}
+
+fn take_lazy(shared: &Shared) -> Lazy {
+    let mut waiting = shared.lazy();
+    let taken = std::mem::take(&mut *waiting);
+    waiting.writing = taken.seen.keys().copied().collect();
+    taken
 }
 
 /// What the cache has to learn after a commit.
@@ -227,7 +244,7 @@ fn write_lazy(txn: &Txn<'_>, lazy: &Lazy) -> Result<(), Error> {
             forget.execute([n])?;
         }
     }
-    for row in &lazy.seen {
+    for row in lazy.seen.values() {
         // Who was destroyed meanwhile has no handle any more, and gets no row.
         if let Some(n) = txn.db.find(&place_of_subject(row.subject))? {
             insert_seen(txn, n, row)?;
