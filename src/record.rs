@@ -10,6 +10,7 @@ pub mod header;
 pub mod index;
 pub mod json;
 pub mod key;
+mod parse;
 pub mod seal;
 
 pub use fingerprint::{Fingerprint, Fingerprinter};

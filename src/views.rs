@@ -14,7 +14,8 @@ pub mod ask;
 pub mod codec;
 pub mod decode;
 pub mod event_view;
-pub mod fold;
+pub mod feed;
+mod fold;
 pub mod generation;
 pub mod group;
 pub mod list;
@@ -216,6 +217,7 @@ impl Views {
                 if let Some(why) = live.failed() {
                     return Err(Error::Stopped(why));
                 }
+                live.hurry();
                 drop(live);
                 if news.changed().await.is_err() {
                     // That generation was replaced; look at the next.

@@ -57,8 +57,14 @@ struct Checked {
 
 /// An event whose people are known, sealed, ready for the log.
 struct Ready {
-    checked: Checked,
     sealed: SealedRecord,
+    sent: Sent,
+}
+
+/// What is still needed of an event when its record is with the log.
+struct Sent {
+    checked: Checked,
+    leaf: Digest,
     recorded_at: Timestamp,
     created: Vec<Arc<Holder>>,
     people: Vec<Option<Arc<Holder>>>,
@@ -282,22 +288,22 @@ impl App {
         let sealed = record::seal(event, &parties, &how)?;
         let created = resolutions.iter().filter(|r| r.created).filter_map(|r| r.holder.clone()).collect();
         let people = resolutions.into_iter().map(|r| r.holder).collect();
-        Ok(Ready { checked, sealed, recorded_at: now, created, people })
+        let leaf = sealed.leaf;
+        Ok(Ready { sealed, sent: Sent { checked, leaf, recorded_at: now, created, people } })
     }
 
     async fn append(&self, ready: Vec<Ready>, answers: &mut Answers) {
         if ready.is_empty() {
             return;
         }
-        let batch = ready
-            .iter()
-            .map(|one| NewRecord {
-                emitter: one.checked.event.envelope.emitter.clone(),
-                event_id: one.checked.event.envelope.event_id,
-                header: one.sealed.header.clone(),
-                pieces: one.sealed.pieces.clone(),
+        let (batch, ready): (Vec<NewRecord>, Vec<Sent>) = ready
+            .into_iter()
+            .map(|Ready { sealed, sent }| {
+                let envelope = &sent.checked.event.envelope;
+                let (emitter, event_id) = (envelope.emitter.clone(), envelope.event_id);
+                (NewRecord { emitter, event_id, header: sealed.header, pieces: sealed.pieces }, sent)
             })
-            .collect();
+            .unzip();
         let outcomes = match self.log.append(batch).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
@@ -369,11 +375,11 @@ fn count(answers: &Answers) {
     counter!(metrics::EVENTS_RECORDED).increment((receipts().count() - duplicates) as u64);
 }
 
-fn receipt(one: &Ready, position: u64) -> Receipt {
+fn receipt(one: &Sent, position: u64) -> Receipt {
     Receipt {
         event_id: one.checked.event.envelope.event_id,
         position,
-        leaf_hash: one.sealed.leaf,
+        leaf_hash: one.leaf,
         recorded_at: one.recorded_at,
         duplicate: false,
         attributed: one.people.iter().all(Option::is_some),

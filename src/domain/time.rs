@@ -80,6 +80,28 @@ impl Timestamp {
         push_digits(out, (ms % MS_PER_SECOND) as u64, 3);
         out.push(b'Z');
     }
+
+    /// Reads exactly what `write` writes.
+    pub fn read(text: &str) -> Option<Timestamp> {
+        let bytes: &[u8; 24] = text.as_bytes().try_into().ok()?;
+        let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
+        if marks.iter().any(|(at, mark)| bytes[*at] != *mark) {
+            return None;
+        }
+        let number = |from: usize, to: usize| {
+            let digit = |value: i64, b: &u8| b.is_ascii_digit().then(|| value * 10 + i64::from(b - b'0'));
+            bytes[from..to].iter().try_fold(0, digit)
+        };
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second, ms) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 23)?);
+        let days = days_from_civil(year, month, day);
+        let exists = year > 0 && civil_from_days(days) == (year as i32, month as u32, day as u32);
+        if !exists || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let of_day = hour * MS_PER_HOUR + minute * MS_PER_MINUTE + second * MS_PER_SECOND + ms;
+        Timestamp::from_ms(days * MS_PER_DAY + of_day)
+    }
 }
 
 fn push_digits(out: &mut Vec<u8>, value: u64, width: u32) {
@@ -103,6 +125,17 @@ fn civil_from_days(days: i64) -> (i32, u32, u32) {
     (year as i32, month as u32, day as u32)
 }
 
+/// The day number of a date, by the same method. What is no date gives some number.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Vec::with_capacity(24);
@@ -119,6 +152,9 @@ impl FromStr for Timestamp {
     type Err = NotATimestamp;
 
     fn from_str(text: &str) -> Result<Self, NotATimestamp> {
+        if let Some(canonical) = Timestamp::read(text) {
+            return Ok(canonical);
+        }
         let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| NotATimestamp)?;
         Timestamp::from_ms(parsed.timestamp_millis()).ok_or(NotATimestamp)
     }
@@ -166,6 +202,15 @@ mod tests {
             let oracle = DateTime::from_timestamp_millis(ms).unwrap();
             prop_assert_eq!(at.to_string(), oracle.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
             prop_assert_eq!(at.to_string().parse::<Timestamp>(), Ok(at));
+            prop_assert_eq!(Timestamp::read(&at.to_string()), Some(at));
+        }
+
+        /// What is read is what chrono reads, and is written the same.
+        #[test]
+        fn reads_no_date_that_is_none(y in 0u32..10_000, m in 0u32..14, d in 0u32..33, h in 0u32..26, s in 0u32..62) {
+            let text = format!("{y:04}-{m:02}-{d:02}T{h:02}:{s:02}:{s:02}.123Z");
+            let oracle = text.parse::<Timestamp>().ok().filter(|at| at.to_string() == text);
+            prop_assert_eq!(Timestamp::read(&text), oracle);
         }
     }
 }

@@ -58,6 +58,7 @@ pub use self::check::Checked;
 use self::disk::Disk;
 use self::ids::{Ids, LookedUp};
 pub use self::recover::Damage;
+use self::space::PAGE;
 use self::writer::{Waiting, Writer};
 use super::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
 use crate::dirlock::{self, DirLock};
@@ -219,7 +220,7 @@ impl Segments {
             chain,
             ids,
             disk,
-            segment_bytes: options.segment_bytes.clamp(1 << 12, 2 << 30),
+            segment_bytes: options.segment_bytes.clamp(PAGE, 2 << 30) / PAGE * PAGE,
             head: watch::Sender::new(recovered.head),
             marked: Mutex::new(marked),
             read_only: Mutex::default(),

@@ -2,17 +2,15 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::domain::event::{ActorKind, Body, Envelope, EventType, References, Role, TimeSource, Window};
-use crate::domain::id::{Digest, EventId, Id, Regime};
+use crate::domain::event::{Body, Envelope, EventType, Role};
+use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
 use crate::record::index::IndexBlock;
 use crate::record::key::{self, Class, IndexKey, Salt, SecretKey};
-use crate::record::{Error, VERSION};
+use crate::record::{Error, parse};
 
 /// SHA-256(0x00 ‖ header): the leaf hash of RFC 6962.
 pub fn leaf_hash(header: &[u8]) -> Digest {
@@ -90,101 +88,13 @@ pub struct Header<'a> {
     /// The body's header fields, as stored.
     pub body_json: &'a str,
     /// The bytes before `,"p":`, which all pieces are bound to.
-    bound: &'a [u8],
+    pub(super) bound: &'a [u8],
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wire<'a> {
-    #[serde(rename = "v")]
-    _v: u32,
-    event_id: EventId,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    controller: Id,
-    emitter: Id,
-    emitter_seq: Option<u64>,
-    service: Option<Id>,
-    activity: Option<Id>,
-    #[serde(default)]
-    regimes: Vec<Regime>,
-    policy_version: Option<Id>,
-    occurred_at: Timestamp,
-    recorded_at: Timestamp,
-    time_source: Option<TimeSource>,
-    clock_offset: Option<i64>,
-    window: Option<Window>,
-    count: Option<u64>,
-    #[serde(default)]
-    backfill: bool,
-    import_id: Option<Id>,
-    actor: Option<ActorKind>,
-    salt: Bytes16,
-    #[serde(borrow)]
-    b: &'a RawValue,
-    p: Vec<WirePart<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WirePart<'a> {
-    role: &'a str,
-    tag: Bytes16,
-    sh: Digest,
-    #[serde(default, borrow)]
-    x: Vec<WireBox<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireBox<'a> {
-    key: &'a str,
-    kc: Digest,
-    ch: Digest,
-    n: u32,
-}
-
-/// Tags and salts have the form of a mark and none of its meaning.
-type Bytes16 = crate::domain::id::Mark;
 
 impl<'a> Header<'a> {
-    /// Strict: unknown or duplicate keys, another version or an unknown type are errors.
+    /// Strict: another version, an unknown type, and any spelling but the one of version 1 are errors.
     pub fn parse(bytes: &'a [u8]) -> Result<Header<'a>, Error> {
-        let text = std::str::from_utf8(bytes).map_err(|e| Error::malformed("header", e))?;
-        check_version(text)?;
-        let wire: Wire<'a> = serde_json::from_str(text).map_err(|e| Error::malformed("header", e))?;
-        let event_type = EventType::from_name(wire.event_type)
-            .ok_or_else(|| Error::UnknownType(wire.event_type.chars().take(64).collect()))?;
-        let body_json = wire.b.get();
-        let bound = bytes_before_parts(text, body_json)?;
-        let parts = wire.p.iter().map(part).collect::<Result<_, _>>()?;
-        Ok(Header {
-            event_type,
-            recorded_at: wire.recorded_at,
-            salt: Salt(wire.salt.0),
-            parts,
-            body_json,
-            bound,
-            envelope: Envelope {
-                event_id: wire.event_id,
-                controller: wire.controller,
-                emitter: wire.emitter,
-                emitter_seq: wire.emitter_seq,
-                service: wire.service,
-                activity: wire.activity,
-                regimes: wire.regimes,
-                policy_version: wire.policy_version,
-                occurred_at: wire.occurred_at,
-                time_source: wire.time_source.unwrap_or(TimeSource::Server),
-                clock_offset: wire.clock_offset,
-                window: wire.window,
-                count: wire.count,
-                backfill: wire.backfill,
-                import_id: wire.import_id,
-                actor: wire.actor,
-                personal: References::default(),
-            },
-        })
+        parse::header(bytes)
     }
 
     /// Which piece holds the index block of part `i`.
@@ -332,40 +242,4 @@ fn joined(objects: &[&str]) -> String {
     }
     text.push('}');
     text
-}
-
-fn check_version(text: &str) -> Result<(), Error> {
-    let digits = text
-        .strip_prefix("{\"v\":")
-        .and_then(|rest| rest.split_once(','))
-        .map(|(digits, _)| digits)
-        .ok_or_else(|| Error::malformed("header", "does not begin with its version"))?;
-    match digits.parse::<u64>() {
-        Ok(v) if v == u64::from(VERSION) => Ok(()),
-        Ok(v) => Err(Error::UnknownVersion(v)),
-        Err(e) => Err(Error::malformed("header version", e)),
-    }
-}
-
-/// The parts come right after the body, so the bound bytes end where the body ends.
-fn bytes_before_parts<'a>(text: &'a str, body_json: &str) -> Result<&'a [u8], Error> {
-    let end = body_json.as_ptr() as usize + body_json.len() - text.as_ptr() as usize;
-    if text[end..].starts_with(",\"p\":") {
-        Ok(&text.as_bytes()[..end])
-    } else {
-        Err(Error::malformed("header", "the parts do not follow the body"))
-    }
-}
-
-fn part(wire: &WirePart<'_>) -> Result<Part, Error> {
-    let boxes = wire.x.iter().map(|x| {
-        let class = Class::from_name(x.key).ok_or_else(|| Error::malformed("part", "unknown key class"))?;
-        Ok(SealedBox { class, commitment: x.kc, sha256: x.ch, padded: x.n })
-    });
-    Ok(Part {
-        role: PartRole::from_name(wire.role).ok_or_else(|| Error::malformed("part", "unknown role"))?,
-        tag: wire.tag.0,
-        index_sha256: wire.sh,
-        boxes: boxes.collect::<Result<_, Error>>()?,
-    })
 }

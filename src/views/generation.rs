@@ -14,7 +14,8 @@ use tokio::sync::watch;
 
 use crate::views::apply::{Applier, Shared};
 use crate::views::reach::Reach;
-use crate::views::runner::{self, Stop, Watch};
+use crate::views::feed::Stop;
+use crate::views::runner::{self, Watch};
 use crate::views::store::{FORMAT, Store, meta};
 use crate::views::{Error, Options, lock};
 
@@ -190,6 +191,14 @@ impl Generation {
 
     pub fn follow(&self) -> watch::Receiver<u64> {
         self.news.applied.subscribe()
+    }
+
+    /// Somebody waits: what is in the log is applied without a rest.
+    pub fn hurry(&self) {
+        let runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runner) = &*runner {
+            runner.stop.hurry();
+        }
     }
 
     /// Why the runner ended, if it was not asked to.

@@ -1,50 +1,23 @@
 //! Follows the log: one thread reads, some decode, one applies and commits.
 //!
-//! Records travel in slices that are dealt out to the decoders in turn and taken back in the same
-//! turn, so they arrive in the order of the log. All queues are bounded. At low load a slice holds
-//! what there is, a single record at once; commits grow with the load.
+//! Records travel in slices (`feed.rs`) that are dealt out to the decoders in turn and taken back in
+//! the same turn, so they arrive in the order of the log. All queues are bounded. Commits grow with
+//! the load.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
 use crate::log::StoredRecord;
 use crate::views::Error;
 use crate::views::apply::Applier;
 use crate::views::decode::{Decoded, Decoder};
+use crate::views::feed::{Feed, Stop};
 use crate::views::reach::Reach;
 
-/// Records of one slice, and about how many bytes.
-const SLICE: usize = 2048;
-const SLICE_BYTES: usize = 8 << 20;
 /// Slices that may wait before and behind each decoder.
 const WAITING: usize = 2;
-/// How long to wait before a log that is unavailable is asked again.
-const AGAIN: Duration = Duration::from_millis(200);
-
-/// A wish to stop, which everybody who waits for the log hears.
-#[derive(Default)]
-pub struct Stop {
-    wanted: AtomicBool,
-    bell: tokio::sync::Notify,
-}
-
-impl Stop {
-    pub fn stop(&self) {
-        self.wanted.store(true, Ordering::SeqCst);
-        self.bell.notify_waiters();
-        // For one that is just about to wait.
-        self.bell.notify_one();
-    }
-
-    pub fn wanted(&self) -> bool {
-        self.wanted.load(Ordering::SeqCst)
-    }
-}
-
 /// What the threads tell.
 pub trait Watch: Send + Sync {
     /// Records below this position are committed.
@@ -90,8 +63,8 @@ pub fn start(
         decoded.push(taken);
     }
     let from = applier.next();
-    let (reading, behind) = (Arc::clone(&stop), reach.clone());
-    threads.push(spawn("views-read", move || read(&behind, from, &reading, &dealt))?);
+    let feed = Feed::new(reach.clone(), Arc::clone(&stop), from);
+    threads.push(spawn("views-read", move || feed.run(&dealt))?);
     threads.push(spawn("views-apply", move || {
         let apply = Apply { applier, held: 0, watch: &*watch };
         let run = || apply.run(&decoded, &reach, &stop, how);
@@ -109,55 +82,6 @@ pub fn start(
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Io)
-}
-
-/// Deals slices out in turn until asked to stop or nobody takes them.
-fn read(reach: &Reach, mut next: u64, stop: &Stop, dealt: &[SyncSender<Result<Vec<StoredRecord>, Error>>]) {
-    for to in dealt.iter().cycle() {
-        match next_slice(reach, next, stop) {
-            Ok(None) => return,
-            Ok(Some(slice)) => {
-                next += slice.len() as u64;
-                if to.send(Ok(slice)).is_err() {
-                    return;
-                }
-            }
-            Err(why) => {
-                // The applier meets it in its turn; if it is gone, nobody needs to know.
-                let _ = to.send(Err(why));
-                return;
-            }
-        }
-    }
-}
-
-/// The next records, waiting for them; `None` when asked to stop.
-fn next_slice(reach: &Reach, next: u64, stop: &Stop) -> Result<Option<Vec<StoredRecord>>, Error> {
-    reach.wait(async {
-        loop {
-            if stop.wanted() {
-                return Ok(None);
-            }
-            let attempt = async {
-                if reach.log.head() <= next {
-                    // A position is beyond itself only with a record at it.
-                    reach.log.wait_beyond(next).await?;
-                }
-                reach.log.read(next, SLICE, SLICE_BYTES).await
-            };
-            let got = tokio::select! {
-                got = attempt => got,
-                () = stop.bell.notified() => continue,
-            };
-            match got {
-                Ok(slice) if slice.is_empty() => {}
-                Ok(slice) => return Ok(Some(slice)),
-                Err(_) if stop.wanted() => return Ok(None),
-                Err(why) if why.retryable() => tokio::time::sleep(AGAIN).await,
-                Err(why) => return Err(why.into()),
-            }
-        }
-    })
 }
 
 fn decode(reach: &Reach, from: &Receiver<Result<Vec<StoredRecord>, Error>>, done: &SyncSender<Slice>) {

@@ -18,6 +18,11 @@ macro_rules! closed {
                 match self { $($name::$variant => $text,)* }
             }
 
+            /// From the stored text.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some($name::$variant),)* _ => None }
+            }
+
             /// The API's number.
             pub fn number(self) -> i32 {
                 self as i32

@@ -1,6 +1,7 @@
 //! Normaliser version 1 (`domain.md` 2.5): two spellings of one thing become one text.
 
 use core::net::{IpAddr, Ipv6Addr};
+use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -42,7 +43,7 @@ pub fn normalise(
         return Ok(None);
     }
     let value = match kind {
-        Kind::Account => value.nfc().collect::<String>().trim().to_owned(),
+        Kind::Account => composed(value).trim().to_owned(),
         Kind::Openid | Kind::Unionid | Kind::Station => value.to_owned(),
         Kind::Phone => phone::normalise(value, home)?,
         Kind::Email => email(value)?,
@@ -63,17 +64,25 @@ pub fn normalise(
     Ok(Some(Identifier { kind, realm, value: Personal::new(value) }))
 }
 
+/// Normal form C, which ASCII has already.
+fn composed(value: &str) -> Cow<'_, str> {
+    if value.is_ascii() { Cow::Borrowed(value) } else { Cow::Owned(value.nfc().collect()) }
+}
+
 /// What systems write where they know nothing: zeros, with whatever separates them, or a word.
 fn is_placeholder(value: &str) -> bool {
     let plain = value.trim();
-    let zeros = plain.contains('0')
-        && plain.chars().nfkc().all(|c| c == '0' || c.is_whitespace() || "-:.".contains(c));
+    let says_nothing = |c: char| c == '0' || c.is_whitespace() || "-:.".contains(c);
+    let zeros = match plain.is_ascii() {
+        true => plain.contains('0') && plain.chars().all(says_nothing),
+        false => plain.contains('0') && plain.chars().nfkc().all(says_nothing),
+    };
     zeros || plain == "::" || plain.eq_ignore_ascii_case("unknown")
 }
 
 fn email(value: &str) -> Result<String, Malformed> {
     let wrong = Malformed("is not an e-mail address");
-    let text: String = value.nfc().collect();
+    let text = composed(value);
     let (local, domain) = text.trim().rsplit_once('@').ok_or(wrong.clone())?;
     if local.is_empty() || local.chars().any(|c| c.is_whitespace() || c == '@') {
         return Err(wrong);

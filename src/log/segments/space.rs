@@ -10,6 +10,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,8 +23,13 @@ const FIRST: u64 = 4 << 20;
 /// Written and synced at a time in the current segment, and in the spare.
 const STEP: u64 = 1 << 20;
 const SPARE_STEP: u64 = 4 << 20;
-/// What a step writes.
-static ZEROS: [u8; SPARE_STEP as usize] = [0; SPARE_STEP as usize];
+/// What is written past the page cache begins and ends at multiples of this.
+pub const PAGE: u64 = 4096;
+/// What a step writes. Aligned as writing past the page cache asks for.
+static ZEROS: Zeros = Zeros([0; SPARE_STEP as usize]);
+
+#[repr(align(4096))] // PAGE
+struct Zeros([u8; SPARE_STEP as usize]);
 
 pub struct Space {
     shared: Arc<Shared>,
@@ -74,7 +80,10 @@ impl Space {
 
     /// From now on room is made in this segment, which has `filled` bytes.
     pub fn follow(&mut self, path: &Path, filled: u64) -> io::Result<()> {
-        let file = Some(Arc::new(OpenOptions::new().write(true).open(path)?));
+        // A file that was cut elsewhere than at a page goes on through the cache.
+        let whole = filled.is_multiple_of(PAGE);
+        let file = if whole { open_uncached(path)? } else { OpenOptions::new().write(true).open(path)? };
+        let file = Some(Arc::new(file));
         let longest = self.shared.segment_bytes;
         let limit = if self.limit == 0 { filled.max(FIRST.min(longest)) } else { self.next_limit() };
         let mut state = self.shared.lock();
@@ -94,7 +103,7 @@ impl Space {
     pub fn room(&self, end: u64) -> io::Result<()> {
         let next = self.next_limit();
         let mut state = self.shared.lock();
-        state.current.wanted = self.limit.max(end);
+        state.current.wanted = self.limit.max(end).next_multiple_of(PAGE);
         let paced = (next as u128 * 2 * u128::from(end) / u128::from(self.limit)) as u64;
         // An idle log has no spare.
         state.spare.wanted = if 4 * end < self.limit {
@@ -126,6 +135,16 @@ impl Space {
         let filled = state.spare.filled;
         state.spare = Area::default();
         Ok(filled)
+    }
+}
+
+/// Without the page cache, unless the file system cannot do without.
+fn open_uncached(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    match options.clone().custom_flags(libc::O_DIRECT).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => options.open(path),
+        opened => opened,
     }
 }
 
@@ -184,17 +203,20 @@ impl Shared {
     }
 
     /// Writes and syncs zeros; without a file, into a new spare.
+    ///
+    /// Past the page cache where the file system can: nobody reads these zeros from memory, and the
+    /// writer never needs them there, because he writes whole pages.
     fn fill(&self, file: Option<Arc<File>>, from: u64, to: u64) -> io::Result<Arc<File>> {
         let file = match file {
             Some(file) => file,
             None => {
                 let spare = self.dir.join(SPARE);
-                let file = OpenOptions::new().create(true).write(true).truncate(true).open(spare)?;
+                OpenOptions::new().create(true).write(true).truncate(true).open(&spare)?;
                 sync_dir(&self.dir)?;
-                Arc::new(file)
+                Arc::new(open_uncached(&spare)?)
             }
         };
-        self.disk.write(&file, &ZEROS[..(to - from) as usize], from)?;
+        self.disk.write(&file, &ZEROS.0[..(to - from) as usize], from)?;
         self.disk.sync(&file)?;
         Ok(file)
     }

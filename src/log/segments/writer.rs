@@ -24,7 +24,7 @@ use super::Shared;
 use super::chain::{SEGMENT_HEAD, Segment};
 use super::frame::{self, Encoded};
 use super::ids::{Key, LookedUp};
-use super::space::Space;
+use super::space::{PAGE, Space};
 use crate::log::{Error, Outcome};
 
 /// Bytes of one group, unless a single batch is longer.
@@ -199,8 +199,14 @@ impl Writer {
             return Ok(());
         }
         let disk = &self.shared.disk;
-        if let Err(written) = disk.write(&self.file, &self.group.bytes, self.place.end) {
-            let zeros = vec![0; self.group.bytes.len()];
+        let length = self.group.bytes.len();
+        // Whole pages, zeros where nothing stands yet: the kernel need not read what it overwrites.
+        let padded = (self.place.end + length as u64).next_multiple_of(PAGE) - self.place.end;
+        self.group.bytes.resize(padded as usize, 0);
+        let written = disk.write(&self.file, &self.group.bytes, self.place.end);
+        self.group.bytes.truncate(length);
+        if let Err(written) = written {
+            let zeros = vec![0; padded as usize];
             let undone = disk.write(&self.file, &zeros, self.place.end).and_then(|()| disk.sync(&self.file));
             return Err(match undone {
                 Ok(()) => {
