@@ -51,7 +51,8 @@ pub struct Receipt {
 /// An event that passed its checks, with its place in the request.
 struct Checked {
     at: usize,
-    event: Event,
+    /// Boxed, because it is handed from step to step.
+    event: Box<Event>,
     fingerprint: Fingerprint,
 }
 
@@ -126,7 +127,7 @@ impl App {
                 caller.may_emit(&event)?;
                 // The fingerprint covers what was stated, so it comes before what the server adds.
                 let fingerprint = self.fingerprinter.of(&event)?;
-                Ok(Checked { at, event, fingerprint })
+                Ok(Checked { at, event: Box::new(event), fingerprint })
             });
             match checked {
                 Ok(checked) => passed.push(checked),
