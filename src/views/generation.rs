@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use crate::views::apply::{Applier, Shared};
-use crate::views::reach::Reach;
 use crate::views::feed::Stop;
+use crate::views::reach::Reach;
 use crate::views::runner::{self, Watch};
 use crate::views::store::{FORMAT, Store, meta};
 use crate::views::{Error, Options, lock};

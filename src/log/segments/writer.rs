@@ -87,6 +87,9 @@ impl Writer {
                     None => return,
                 },
             };
+            // Where processors are short, whoever is about to send a batch does so first: one sync
+            // more for it would cost all. Where they are idle this returns at once.
+            std::thread::yield_now();
             let group = GROUP.min(self.shared.segment_bytes as usize);
             let mut room = group.saturating_sub(first.encoded.bytes.len());
             let mut batches = vec![first];

@@ -123,6 +123,8 @@ pub(super) fn run(mut connection: Connection, shared: &Shared, requests: &Receiv
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
+        // Whoever is about to ask does so first, and shares the commit.
+        std::thread::yield_now();
         let (mut jobs, mut truncations, mut vacuums) = (Vec::new(), Vec::new(), Vec::new());
         for request in first.into_iter().chain(requests.try_iter().take(GROUP)) {
             match request {
