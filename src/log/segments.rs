@@ -7,7 +7,7 @@
 //! | file | content | if lost |
 //! |---|---|---|
 //! | `00000000000000000000.seg`, ... | the records; named after the first position | loud |
-//! | `<same>.ends` | where each frame ends | rebuilt |
+//! | `<same>.ends` | where each frame ends; in memory while the disk is full | rebuilt |
 //! | `tail` | up to where the log was durable (`tail.rs`) | torn writes and losses look alike |
 //! | `ids/` | (emitter, event id) to position (`ids/store.rs`) | rebuilt |
 //! | `spare` | zeros that will be the next segment | made again |

@@ -222,10 +222,7 @@ impl Writer {
         if self.group.ids.is_empty() {
             return;
         }
-        if let Err(error) = self.place.segment.note_ends(self.head, &self.group.ends) {
-            // Not lost: whoever reads rebuilds it.
-            tracing::warn!(%error, "the offsets of a segment could not be written");
-        }
+        self.place.segment.note_ends(self.head, &self.group.ends);
         self.place.end += self.group.bytes.len() as u64;
         self.head += self.group.ids.len() as u64;
         self.shared.head.send_replace(self.head);
