@@ -54,7 +54,9 @@ pub struct Wanted {
     pub occurred_to: Option<Timestamp>,
     pub known_at: Option<u64>,
     pub at_least: Option<u64>,
-    pub before: Option<u64>,
+    pub oldest_first: bool,
+    /// Where the page before ended: its last position, or the one behind it if the oldest come first.
+    pub cursor: Option<u64>,
     pub limit: usize,
 }
 
@@ -98,7 +100,7 @@ impl App {
         Ok(Answer { report, evidence, identifiers })
     }
 
-    /// A page of a person's events, newest first, and where the next page begins.
+    /// A page of a person's events and where the next page begins.
     pub async fn subject_events(
         &self,
         caller: &Caller,
@@ -110,23 +112,27 @@ impl App {
         self.at_least(wanted.at_least).await?;
         let (views, next, applied) = self
             .ask(move |ask| {
-                let (mut found, mut before, mut looked_at) = (Vec::new(), wanted.before, 0);
+                let (mut found, mut cursor, mut looked_at) = (Vec::new(), wanted.cursor, 0);
                 let limit = wanted.limit.clamp(1, limits::PAGE);
                 loop {
-                    let page = ask.subject_events(subject, before, wanted.known_at, limit)?;
+                    let page = if wanted.oldest_first {
+                        ask.subject_events_from(subject, cursor.unwrap_or(0), wanted.known_at, limit)?
+                    } else {
+                        ask.subject_events(subject, cursor, wanted.known_at, limit)?
+                    };
                     let last = page.len() < limit;
                     looked_at += page.len();
                     for view in page {
-                        before = Some(view.position);
+                        cursor = Some(view.position + u64::from(wanted.oldest_first));
                         if wanted.matches(&view) {
                             found.push(view);
                         }
                         if found.len() == limit {
-                            return Ok((found, before, ask.applied));
+                            return Ok((found, cursor, ask.applied));
                         }
                     }
                     if last || looked_at >= LOOKED_AT {
-                        return Ok((found, before.filter(|_| !last), ask.applied));
+                        return Ok((found, cursor.filter(|_| !last), ask.applied));
                     }
                 }
             })
