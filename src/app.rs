@@ -10,6 +10,7 @@ pub mod events;
 pub mod fsck;
 pub mod house;
 pub mod keys;
+pub mod locators;
 pub mod matter;
 pub mod own;
 pub mod record;

@@ -8,7 +8,8 @@ use std::process::Command;
 use custody::cli::client::Remote;
 use custody::pb;
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use support::events::{collected, runtime, send, workplace};
 use support::server::Served;
@@ -32,6 +33,7 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = below.join(format!("{name}.pem"));
         std::fs::write(&certificate, params.self_signed(&key).unwrap().pem()).unwrap();
         Authority { issuer: Issuer::new(params, key), certificate, below: below.to_owned() }

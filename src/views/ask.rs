@@ -148,7 +148,7 @@ impl Ask {
             });
         }
         let registers = lock::read(&self.generation.shared.registers);
-        (report.data, report.purposes, report.sources) = data.finish();
+        (report.data, report.purposes, report.sources) = data.finish(&registers, known_at);
         (report.recipients, report.transfers) = recipients.finish(&registers, known_at);
         (report.consents, report.permissions, report.accounts) = acts.finish(report.as_of);
     }

@@ -193,3 +193,34 @@ async fn a_persons_events_come_from_both_ends_in_pages() {
     assert_eq!(listed(false, None).await, newest_first);
     running.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opened_locators_stand_beside_what_they_locate() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    let client = client(&running).await;
+    let mut located = place.event(1);
+    let Some(pb::event::Body::DataCollected(body)) = &mut located.body else { panic!("another body") };
+    body.locator = "photos/7".to_owned();
+    body.record_kind = "photo".to_owned();
+    record(&client, &located).await.unwrap();
+    let plain = pb::Event { people: located.people.clone(), ..place.event(2) };
+    let at_least = Some(record(&client, &plain).await.unwrap().position);
+    let report = async |opening| {
+        let request = pb::GetSubjectReportRequest { at_least, opening, ..whole_report(1) };
+        client.subjects().get_subject_report(request).await.unwrap().into_inner().report.unwrap()
+    };
+    let closed = report(None).await;
+    assert!(closed.categories.iter().all(|held| held.locators.is_empty()));
+    let why: Vec<&str> = closed.evidence.iter().map(|event| event.closed.as_str()).collect();
+    assert_eq!(why, ["", "not_asked"], "newest first; only one has something sealed");
+
+    let opened = report(whole_report(1).opening).await;
+    let found: Vec<_> = opened
+        .categories
+        .iter()
+        .map(|held| (held.record_kind.as_ref().map(|kind| kind.id.as_str()), held.locators.as_slice()))
+        .collect();
+    assert_eq!(found, [(None, &[][..]), (Some("photo"), &["photos/7".to_owned()][..])]);
+    running.stop().await.unwrap();
+}
