@@ -183,7 +183,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
     serving: JoinHandle<anyhow::Result<()>>,
-    tasks: Vec<JoinHandle<()>>,
+    upkeep: JoinHandle<()>,
+    exporter: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -208,13 +209,11 @@ impl Server {
         {
             tracing::warn!("tokens arrive without TLS: something in front of custody has to end it");
         }
-        let mut tasks = Vec::new();
-        let metrics_address = match config.server.metrics {
-            None => None,
+        let (metrics_address, exporter) = match config.server.metrics {
+            None => (None, None),
             Some(address) => {
                 let (address, serving) = exporter::bind(address).await?;
-                tasks.push(tokio::spawn(serving));
-                Some(address)
+                (Some(address), Some(tokio::spawn(serving)))
             }
         };
         let (opening, time) = (config.clone(), Arc::clone(&clock));
@@ -229,10 +228,12 @@ impl Server {
         let routes = routes(&config, &node, &gate, &stopping)?;
         let seen = Arc::clone(&node);
         let ready: listen::Ready = Arc::new(move || seen.ready());
-        let listener = listen::open(&config, routes, ready, Arc::clone(&gate.calls), stopping).await?;
-        tasks.push(tokio::spawn(upkeep(Arc::clone(&node), clock)));
+        let listener =
+            listen::open(&config, routes, ready, Arc::clone(&gate.calls), stopping.clone()).await?;
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&node), clock, stopping));
         let (serving, ended) = watched(listener.serving);
-        Ok(Running { address: listener.address, metrics_address, node, stop, ended, serving, tasks })
+        let address = listener.address;
+        Ok(Running { address, metrics_address, node, stop, ended, serving, upkeep, exporter })
     }
 }
 
@@ -263,18 +264,23 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
     (task, watching)
 }
 
-/// Looks at the node every second and tends it every minute until it is dropped.
-async fn upkeep(node: Arc<Node>, clock: Arc<dyn Clock>) {
+/// Looks at the node every second and tends it every minute until the service stops. Whatever it
+/// has begun to look at it finishes, so that nobody holds the stores when they are closed.
+async fn upkeep(node: Arc<Node>, clock: Arc<dyn Clock>, stop: watch::Receiver<bool>) {
+    let stopping = listen::stopped(stop);
+    tokio::pin!(stopping);
     let (mut look, mut tend) = (tokio::time::interval(LOOK), tokio::time::interval(TEND));
     loop {
         tokio::select! {
+            () = &mut stopping => return,
             _ = look.tick() => {
                 let node = Arc::clone(&node);
                 // An error is a panic, which stands in the log; the next look is another one.
                 let _looked = tokio::task::spawn_blocking(move || node.look()).await;
             }
-            _ = tend.tick() => {
-                if let Err(error) = node.tend(clock.now()).await {
+            _ = tend.tick() => tokio::select! {
+                () = &mut stopping => return,
+                tended = node.tend(clock.now()) => if let Err(error) = tended {
                     tracing::warn!(error = format!("{error:#}"), "upkeep is tried again in a minute");
                 }
             }
@@ -300,7 +306,9 @@ impl Running {
         self.node.app.call_off();
         self.stop.send_replace(true);
         let served = self.serving.await?;
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.exporter.iter().for_each(JoinHandle::abort);
+        // An error is a panic, which stands in the log.
+        let _ended = self.upkeep.await;
         let node = self.node;
         let closed = tokio::task::spawn_blocking(move || node.close()).await?;
         served.and(closed)

@@ -210,3 +210,37 @@ impl Watch for Telling {
         let _ = self.told.send(Ok(message(pb::check_storage_response::Message::Finding(finding)))).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More news than may wait, for a client that reads when it likes.
+    #[tokio::test]
+    async fn a_slow_client_gets_every_finding_and_one_that_left_holds_nothing_up() {
+        let (told, mut answers) = mpsc::channel(2);
+        let mut telling = Telling { told, watch: Stopwatch::start() };
+        let found = |n: u64| Finding { position: Some(n), code: "log_damage", message: String::new() };
+        let checking = tokio::spawn(async move {
+            for n in 0..50 {
+                telling.progress(n, 50);
+                telling.finding(found(n)).await;
+            }
+            telling
+        });
+        let mut positions = Vec::new();
+        while positions.len() < 50 {
+            let answer: Result<pb::CheckStorageResponse, Status> = answers.recv().await.unwrap();
+            if let Some(pb::check_storage_response::Message::Finding(finding)) = answer.unwrap().message {
+                positions.extend(finding.position);
+            }
+            assert!(answers.len() <= 2, "no more waits than fits");
+        }
+        assert!(positions.iter().copied().eq(0..50));
+        let mut telling = checking.await.unwrap();
+        drop(answers);
+        for n in 0..50 {
+            telling.finding(found(n)).await;
+        }
+    }
+}

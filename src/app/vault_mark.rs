@@ -71,7 +71,10 @@ impl App {
     pub async fn mark_vault(&self) -> Result<(), Error> {
         let now = self.clock.now();
         let last = *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (marked, since) = last.map_or((0, self.started_at), |mark| (mark.generation, mark.at));
+        let (marked, since) = match last {
+            Some(mark) => (mark.generation, mark.at),
+            None => (0, self.log_began().await?),
+        };
         if now.since(since) < HOUR_MS {
             return Ok(());
         }
@@ -85,6 +88,14 @@ impl App {
         let mark = Mark { generation, position: receipt.position, at: receipt.recorded_at };
         *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
         Ok(())
+    }
+
+    /// From the log, so that the first hour ends however often the service is restarted.
+    async fn log_began(&self) -> Result<Timestamp, Error> {
+        match self.log.get(&[0]).await?.pop() {
+            Some(first) => Ok(Header::parse(&first.header)?.recorded_at),
+            None => Ok(self.started_at),
+        }
     }
 
     /// From the views, and from what they have not read yet.

@@ -40,7 +40,10 @@ fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> 
         ("log on disk", bytes(log.bytes_on_disk)),
         ("disk free", disk_free(&log)),
         ("log read-only", log.read_only),
-        ("views at", format!("{} ({behind} behind, generation {})", views.position, views.generation)),
+        (
+            "views at",
+            format!("{} ({behind} behind{}, generation {})", views.position, since(&views), views.generation),
+        ),
         ("views stopped", views.stopped),
         ("people", format!("{} ({} pending)", vault.people, vault.pending)),
     ])?;
@@ -50,6 +53,12 @@ fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> 
         output.line(&format!("way out: {}", alarm.way_out))?;
     }
     Ok(())
+}
+
+/// For how long the views have been behind.
+fn since(views: &pb::ViewsStatus) -> String {
+    let seconds = views.lag.as_ref().map_or(0, |lag| lag.seconds);
+    if seconds == 0 { String::new() } else { format!(" for {seconds} s") }
 }
 
 fn disk_free(log: &pb::LogStatus) -> String {
