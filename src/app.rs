@@ -4,26 +4,31 @@
 //! else. Everything it answers comes from the ports it was given.
 
 pub mod access;
+pub mod alarms;
 pub mod error;
 pub mod events;
 pub mod fsck;
 pub mod house;
 pub mod keys;
+pub mod locators;
 pub mod matter;
 pub mod own;
 pub mod record;
 pub mod rules;
 pub mod status;
 pub mod subjects;
+pub mod vault_mark;
 
 pub use access::{Caller, Role};
 pub use error::Error;
 pub use house::House;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use crate::clock::Clock;
+use crate::disk::Reserve;
 use crate::domain::event::Event;
 use crate::domain::id::{Country, Id};
 use crate::domain::time::Timestamp;
@@ -40,6 +45,11 @@ pub struct App {
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) views: Arc<Views>,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) alarms: alarms::Standing,
+    pub(crate) vault_mark: vault_mark::Newest,
+    /// Long tasks end early: the service stops.
+    pub(crate) called_off: Arc<AtomicBool>,
     pub(crate) house: House,
     pub(crate) started_at: Timestamp,
     fingerprinter: Fingerprinter,
@@ -54,6 +64,7 @@ pub struct Ports {
     pub vault: Arc<dyn Vault>,
     pub views: Arc<Views>,
     pub keyring: Arc<Keyring>,
+    pub reserve: Arc<Reserve>,
 }
 
 impl App {
@@ -67,10 +78,19 @@ impl App {
             vault: ports.vault,
             views: ports.views,
             keyring: ports.keyring,
+            reserve: ports.reserve,
+            alarms: alarms::Standing::default(),
+            vault_mark: vault_mark::Newest::default(),
+            called_off: Arc::default(),
             house,
             fingerprinter: Fingerprinter::new(&secret),
             organisations: RwLock::default(),
         })
+    }
+
+    /// The service stops: rebuilds and checks end before they are done, and their callers are told.
+    pub fn call_off(&self) {
+        self.called_off.store(true, Ordering::Relaxed);
     }
 
     /// The country whose national form a caller's telephone numbers have.

@@ -23,6 +23,7 @@ pub struct Config {
     pub tls: Tls,
     pub access: Access,
     pub limits: Limits,
+    pub disk: Disk,
     pub log: Log,
 }
 
@@ -73,6 +74,13 @@ pub struct Limits {
     pub stream_messages_in_flight: u64,
 }
 
+/// What is kept free on the disk of the data directory: the larger of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    pub reserve_bytes: u64,
+    pub reserve_percent: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     pub filter: String,
@@ -103,6 +111,7 @@ impl Default for Config {
                 calls_per_connection: 256,
                 stream_messages_in_flight: 16,
             },
+            disk: Disk { reserve_bytes: 2 << 30, reserve_percent: 5 },
             log: Log { filter: "info,fjall=warn,lsm_tree=warn".to_owned() },
         }
     }
@@ -192,6 +201,9 @@ impl Config {
             if value < least {
                 problems.push(format!("{key} is {value}: the least that works is {least}"));
             }
+        }
+        if self.disk.reserve_percent > 90 {
+            problems.push(format!("disk.reserve_percent is {}: at most 90", self.disk.reserve_percent));
         }
         if self.limits.stream_messages_in_flight > 1_024 {
             problems.push("limits.stream_messages_in_flight is more than 1024".to_owned());

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dirlock;
+pub mod disk;
 pub mod domain;
 pub mod limits;
 pub mod log;

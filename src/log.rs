@@ -138,4 +138,19 @@ pub struct Status {
     pub bytes_waiting: u64,
     /// Why nothing can be written, if so.
     pub read_only: Option<String>,
+    /// What kind of reason that is, and so what helps; set together with `read_only`.
+    pub cause: Option<Cause>,
+}
+
+/// Why a log became read-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A write or sync failed half-way, so nobody knows what is on the disk. Opening the log again
+    /// finds out.
+    Unsure,
+    /// The index of ids failed. Opening the log again rebuilds it.
+    Index,
+    /// Stored bytes do not check. Somebody has to look.
+    Damage,
 }

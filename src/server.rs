@@ -28,9 +28,10 @@ use crate::app::{App, House, Ports};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirlock::DirLock;
+use crate::disk::{FileSystem, Probe, Reserve, Rule};
 use crate::domain::time::Timestamp;
-use crate::log::Log;
 use crate::log::segments::{self, Segments};
+use crate::log::{self, Log};
 use crate::telemetry::request::RequestIds;
 use crate::telemetry::{exporter, metrics};
 use crate::vault::keyring::{self, Keyring};
@@ -39,8 +40,8 @@ use crate::views::{self, Views};
 
 /// The variable that may hold the keyring's text, where there is no safe place for a file.
 pub const KEYRING_VARIABLE: &str = "CUSTODY_KEYRING";
-/// How often gauges are set.
-const GAUGES: Duration = Duration::from_secs(1);
+/// How often room and alarms are looked at and gauges set.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often the app is tended.
 const TEND: Duration = Duration::from_secs(60);
 
@@ -50,6 +51,7 @@ pub struct Node {
     log: Arc<Segments>,
     views: Arc<Views>,
     keyring: Arc<Keyring>,
+    reserve: Arc<Reserve>,
     _lock: DirLock,
 }
 
@@ -75,7 +77,7 @@ fn is_empty(directory: &Path) -> std::io::Result<bool> {
 
 impl Node {
     /// Opens everything below the API. Blocks; `config` has been checked.
-    pub fn open(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Node> {
+    pub fn open(config: &Config, clock: &Arc<dyn Clock>, probe: Arc<dyn Probe>) -> anyhow::Result<Node> {
         let directory = &config.data.directory;
         let lock = DirLock::take(directory)?;
         let keyring = Arc::new(open_keyring(config, clock.now())?);
@@ -97,15 +99,19 @@ impl Node {
         let keys = Arc::new(KeyringIndex(Arc::clone(&keyring)));
         let views = Views::open(options, Arc::clone(&log) as Arc<dyn Log>, keys)
             .context("the views cannot be opened")?;
+        let rule = Rule { bytes: config.disk.reserve_bytes, percent: config.disk.reserve_percent };
+        let reserve = Arc::new(Reserve::new(probe, rule));
+        reserve.look();
         let ports = Ports {
             clock: Arc::clone(clock),
             log: Arc::clone(&log) as Arc<dyn Log>,
             vault: Arc::new(vault),
             views: Arc::clone(&views),
             keyring: Arc::clone(&keyring),
+            reserve: Arc::clone(&reserve),
         };
         let app = App::new(ports, house(config)?)?;
-        Ok(Node { app: Arc::new(app), log, views, keyring, _lock: lock })
+        Ok(Node { app: Arc::new(app), log, views, keyring, reserve, _lock: lock })
     }
 
     /// Whether events can be recorded and asked about now; if not, why.
@@ -116,24 +122,36 @@ impl Node {
         }
     }
 
-    fn set_gauges(&self) {
+    /// What a second brings: room on the disk, alarms, gauges. Blocks.
+    fn look(&self) {
+        self.reserve.look();
         let log = self.log.status();
+        self.app.look_for_alarms(&log);
+        self.set_gauges(&log);
+    }
+
+    fn set_gauges(&self, log: &log::Status) {
         let flag = |on: bool| if on { 1.0 } else { 0.0 };
         ::metrics::gauge!(metrics::LOG_HEAD).set(log.head as f64);
         ::metrics::gauge!(metrics::LOG_DISK).set(log.bytes_on_disk as f64);
         ::metrics::gauge!(metrics::LOG_WAITING).set(log.bytes_waiting as f64);
         ::metrics::gauge!(metrics::LOG_READ_ONLY).set(flag(log.read_only.is_some()));
+        if let Some(disk) = self.reserve.seen() {
+            ::metrics::gauge!(metrics::DISK_FREE).set(disk.free as f64);
+        }
+        ::metrics::gauge!(metrics::DISK_AT_RESERVE).set(flag(self.reserve.is_reached()));
         ::metrics::gauge!(metrics::VIEWS_LAG).set(self.views.lag() as f64);
         ::metrics::gauge!(metrics::VIEWS_STOPPED).set(flag(self.views.stale().is_some()));
     }
 
-    /// What a minute brings: the index key of a new quarter, and people who were made for events
-    /// that never reached the log.
+    /// What a minute brings: the index key of a new quarter, people who were made for events that
+    /// never reached the log, and once an hour the vault's generation for the log.
     async fn tend(&self, now: Timestamp) -> anyhow::Result<()> {
         if self.keyring.ensure_index_epoch(now)? {
             tracing::info!("a new quarter has its index key: copy the keyring to where its copies are kept");
         }
-        Ok(self.app.settle_pending().await?)
+        self.app.settle_pending().await?;
+        Ok(self.app.mark_vault().await?)
     }
 
     /// Stops following and closes the log, in this order. Blocks.
@@ -165,12 +183,23 @@ pub struct Running {
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
     serving: JoinHandle<anyhow::Result<()>>,
-    tasks: Vec<JoinHandle<()>>,
+    upkeep: JoinHandle<()>,
+    exporter: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Returns when calls are answered. Every error says what to do.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+        let probe = Arc::new(FileSystem(config.data.directory.clone()));
+        Self::start_on(probe, config, clock).await
+    }
+
+    /// The same on a disk of which the probe tells how much room it has.
+    pub async fn start_on(
+        probe: Arc<dyn Probe>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Running> {
         config.check()?;
         let started_at = clock.now();
         let authenticator = Authenticator::new(config.access.tokens.as_deref(), Arc::clone(&clock))?;
@@ -180,28 +209,31 @@ impl Server {
         {
             tracing::warn!("tokens arrive without TLS: something in front of custody has to end it");
         }
-        let mut tasks = Vec::new();
-        let metrics_address = match config.server.metrics {
-            None => None,
+        let (metrics_address, exporter) = match config.server.metrics {
+            None => (None, None),
             Some(address) => {
                 let (address, serving) = exporter::bind(address).await?;
-                tasks.push(tokio::spawn(serving));
-                Some(address)
+                (Some(address), Some(tokio::spawn(serving)))
             }
         };
         let (opening, time) = (config.clone(), Arc::clone(&clock));
-        let node = Arc::new(tokio::task::spawn_blocking(move || Node::open(&opening, &time)).await??);
+        let node = Arc::new(tokio::task::spawn_blocking(move || Node::open(&opening, &time, probe)).await??);
+        if let Some(older) = node.app.check_vault().await.context("the vault")? {
+            return Err(older.into());
+        }
         node.app.open_house().await.context("the log's first event")?;
 
         let (stop, stopping) = watch::channel(false);
-        let gate = Arc::new(Gate { authenticator, request_ids: RequestIds::new(started_at) });
+        let gate = Arc::new(Gate::new(authenticator, RequestIds::new(started_at), stopping.clone()));
         let routes = routes(&config, &node, &gate, &stopping)?;
         let seen = Arc::clone(&node);
         let ready: listen::Ready = Arc::new(move || seen.ready());
-        let listener = listen::open(&config, routes, ready, stopping).await?;
-        tasks.push(tokio::spawn(upkeep(Arc::clone(&node), clock)));
+        let listener =
+            listen::open(&config, routes, ready, Arc::clone(&gate.calls), stopping.clone()).await?;
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&node), clock, stopping));
         let (serving, ended) = watched(listener.serving);
-        Ok(Running { address: listener.address, metrics_address, node, stop, ended, serving, tasks })
+        let address = listener.address;
+        Ok(Running { address, metrics_address, node, stop, ended, serving, upkeep, exporter })
     }
 }
 
@@ -232,14 +264,23 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
     (task, watching)
 }
 
-/// Sets gauges and tends the node until it is dropped.
-async fn upkeep(node: Arc<Node>, clock: Arc<dyn Clock>) {
-    let (mut gauges, mut tend) = (tokio::time::interval(GAUGES), tokio::time::interval(TEND));
+/// Looks at the node every second and tends it every minute until the service stops. Whatever it
+/// has begun to look at it finishes, so that nobody holds the stores when they are closed.
+async fn upkeep(node: Arc<Node>, clock: Arc<dyn Clock>, stop: watch::Receiver<bool>) {
+    let stopping = listen::stopped(stop);
+    tokio::pin!(stopping);
+    let (mut look, mut tend) = (tokio::time::interval(LOOK), tokio::time::interval(TEND));
     loop {
         tokio::select! {
-            _ = gauges.tick() => node.set_gauges(),
-            _ = tend.tick() => {
-                if let Err(error) = node.tend(clock.now()).await {
+            () = &mut stopping => return,
+            _ = look.tick() => {
+                let node = Arc::clone(&node);
+                // An error is a panic, which stands in the log; the next look is another one.
+                let _looked = tokio::task::spawn_blocking(move || node.look()).await;
+            }
+            _ = tend.tick() => tokio::select! {
+                () = &mut stopping => return,
+                tended = node.tend(clock.now()) => if let Err(error) = tended {
                     tracing::warn!(error = format!("{error:#}"), "upkeep is tried again in a minute");
                 }
             }
@@ -262,9 +303,12 @@ impl Running {
 
     /// Drains within the deadline, then closes everything.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.node.app.call_off();
         self.stop.send_replace(true);
         let served = self.serving.await?;
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.exporter.iter().for_each(JoinHandle::abort);
+        // An error is a panic, which stands in the log.
+        let _ended = self.upkeep.await;
         let node = self.node;
         let closed = tokio::task::spawn_blocking(move || node.close()).await?;
         served.and(closed)

@@ -44,8 +44,13 @@ impl Serving {
     fn start(root: &Path) -> Serving {
         let (data, keyring) = places(root);
         let arguments = ["serve", "--data-dir", &data, "--keyring", &keyring, "--listen", "127.0.0.1:0"];
-        let mut child =
-            custody(&arguments).args(["--metrics", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let no_reserve = ["--set", "disk.reserve_bytes=0", "--set", "disk.reserve_percent=0"];
+        let mut child = custody(&arguments)
+            .args(no_reserve)
+            .args(["--metrics", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address =

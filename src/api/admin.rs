@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use crate::api::guard::Call;
 use crate::api::page::Token;
 use crate::api::terms::time;
+use crate::app::alarms::Alarm;
 use crate::app::fsck::{Finding, Watch};
 use crate::app::{App, Error};
 use crate::clock::Stopwatch;
@@ -59,14 +60,15 @@ impl AdminService for Admin {
                 bytes_on_disk: status.log.bytes_on_disk,
                 bytes_waiting: status.log.bytes_waiting,
                 read_only: status.log.read_only.unwrap_or_default(),
-                disk_free_bytes: 0,
+                disk_free_bytes: status.disk.map(|disk| disk.free),
+                disk_reserve_bytes: status.disk.map_or(0, |disk| disk.reserve),
             }),
             views: Some(pb::ViewsStatus {
                 position: status.views.applied,
                 generation: status.views.generation,
                 stopped: status.views.stale.unwrap_or_default(),
                 bytes_on_disk: status.views.bytes_on_disk,
-                lag: None,
+                lag: status.views_lag_ms.and_then(duration),
             }),
             vault: Some(pb::VaultStatus {
                 people: status.vault.people,
@@ -88,11 +90,8 @@ impl AdminService for Admin {
             let telling = told.clone();
             let done = app.rebuild_views(move |done, total| {
                 let progress = Some(progress(done, total, watch.elapsed()));
-                // A client that went away calls the rebuild off; a slow one misses a step.
-                !telling.is_closed() && {
-                    let _ = telling.try_send(Ok(pb::RebuildViewsResponse { progress, finished: false }));
-                    true
-                }
+                // Whether or not anybody hears it: the rebuild goes on.
+                let _ = telling.try_send(Ok(pb::RebuildViewsResponse { progress, finished: false }));
             });
             let last = match done.await {
                 Ok(head) => Ok(pb::RebuildViewsResponse {
@@ -112,7 +111,7 @@ impl AdminService for Admin {
     ) -> Result<Response<Self::CheckStorageStream>, Status> {
         let call = Call::of(&request)?;
         let compare_views = request.into_inner().compare_views;
-        let (told, answers) = mpsc::unbounded_channel();
+        let (told, answers) = mpsc::channel(WAITING);
         let app = Arc::clone(&self.app);
         tokio::spawn(async move {
             let mut telling = Telling { told: told.clone(), watch: Stopwatch::start() };
@@ -125,10 +124,9 @@ impl AdminService for Admin {
                 }))),
                 Err(error) => Err(call.status(error)),
             };
-            let _ = told.send(last);
+            let _ = told.send(last).await;
         });
-        let answers = tokio_stream::wrappers::UnboundedReceiverStream::new(answers);
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
     async fn get_emitter_gaps(
@@ -157,7 +155,7 @@ impl Admin {
                 emitter: gap.emitter.to_string(),
                 first: gap.first,
                 last: gap.last,
-                noticed_at: None,
+                noticed_at: time(gap.noticed_at),
             })
             .collect();
         let more = page.len() > size;
@@ -167,13 +165,17 @@ impl Admin {
     }
 }
 
-fn alarm(alarm: crate::app::status::Alarm) -> pb::Alarm {
+fn alarm(alarm: Alarm) -> pb::Alarm {
     pb::Alarm {
         code: alarm.code.to_string(),
         message: alarm.message,
         way_out: alarm.way_out.to_string(),
-        since: None,
+        since: time(alarm.since),
     }
+}
+
+fn duration(ms: u64) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(Duration::from_millis(ms)).ok()
 }
 
 fn progress(done: u64, total: u64, elapsed: Duration) -> pb::Progress {
@@ -186,22 +188,59 @@ fn message(message: pb::check_storage_response::Message) -> pb::CheckStorageResp
 
 /// Passes a check's news on to the client.
 struct Telling {
-    told: mpsc::UnboundedSender<Result<pb::CheckStorageResponse, Status>>,
+    told: mpsc::Sender<Result<pb::CheckStorageResponse, Status>>,
     watch: Stopwatch,
 }
 
+#[tonic::async_trait]
 impl Watch for Telling {
     fn progress(&mut self, done: u64, total: u64) {
         let progress = progress(done, total, self.watch.elapsed());
-        let _ = self.told.send(Ok(message(pb::check_storage_response::Message::Progress(progress))));
+        // A client that reads slowly misses a step.
+        let _ = self.told.try_send(Ok(message(pb::check_storage_response::Message::Progress(progress))));
     }
 
-    fn finding(&mut self, finding: Finding) {
+    /// Waits for a client that reads slowly, because it must not miss one; not for one that is gone.
+    async fn finding(&mut self, finding: Finding) {
         let finding = pb::StorageFinding {
             position: finding.position,
             code: finding.code.to_string(),
             message: finding.message,
         };
-        let _ = self.told.send(Ok(message(pb::check_storage_response::Message::Finding(finding))));
+        let _ = self.told.send(Ok(message(pb::check_storage_response::Message::Finding(finding)))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More news than may wait, for a client that reads when it likes.
+    #[tokio::test]
+    async fn a_slow_client_gets_every_finding_and_one_that_left_holds_nothing_up() {
+        let (told, mut answers) = mpsc::channel(2);
+        let mut telling = Telling { told, watch: Stopwatch::start() };
+        let found = |n: u64| Finding { position: Some(n), code: "log_damage", message: String::new() };
+        let checking = tokio::spawn(async move {
+            for n in 0..50 {
+                telling.progress(n, 50);
+                telling.finding(found(n)).await;
+            }
+            telling
+        });
+        let mut positions = Vec::new();
+        while positions.len() < 50 {
+            let answer: Result<pb::CheckStorageResponse, Status> = answers.recv().await.unwrap();
+            if let Some(pb::check_storage_response::Message::Finding(finding)) = answer.unwrap().message {
+                positions.extend(finding.position);
+            }
+            assert!(answers.len() <= 2, "no more waits than fits");
+        }
+        assert!(positions.iter().copied().eq(0..50));
+        let mut telling = checking.await.unwrap();
+        drop(answers);
+        for n in 0..50 {
+            telling.finding(found(n)).await;
+        }
     }
 }

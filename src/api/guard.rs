@@ -4,8 +4,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use tokio::sync::{Notify, watch};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
@@ -41,8 +43,35 @@ impl Call {
 
 /// What all guards share.
 pub struct Gate {
-    pub authenticator: Authenticator,
-    pub request_ids: RequestIds,
+    authenticator: Authenticator,
+    request_ids: RequestIds,
+    /// Turns true when the service stops: new calls are told so, those that run go on.
+    stopping: watch::Receiver<bool>,
+    pub calls: Arc<Calls>,
+}
+
+/// How many calls are being answered: received, and their answers not begun.
+#[derive(Debug, Default)]
+pub struct Calls {
+    running: AtomicUsize,
+    none: Notify,
+}
+
+impl Calls {
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// Returns when no call is being answered.
+    pub async fn ended(&self) {
+        loop {
+            let none = self.none.notified();
+            if self.running() == 0 {
+                return;
+            }
+            none.await;
+        }
+    }
 }
 
 /// A service behind the gate.
@@ -91,9 +120,10 @@ where
             None => Err(Status::unimplemented("custody has no such method")),
         };
         let caller = admitted.as_ref().map_or("", |caller| caller.name.as_str());
+        let (since, begun) = (Stopwatch::start(), Begun::new(&self.gate.calls));
         let span = tracing::info_span!("rpc", rpc, %request_id, caller);
         let answering = async move {
-            let running = Running::begin(rpc);
+            let running = Running { rpc, since, _begun: begun };
             let mut response = match admitted {
                 Ok(caller) => {
                     let call = Call { caller, request_id: request_id.clone() };
@@ -113,7 +143,18 @@ where
 }
 
 impl Gate {
+    pub fn new(
+        authenticator: Authenticator,
+        request_ids: RequestIds,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Gate { authenticator, request_ids, stopping, calls: Arc::default() }
+    }
+
     fn admit(&self, request: &http::Request<Body>, rpc: &access::Rpc) -> Result<Arc<Caller>, Error> {
+        if *self.stopping.borrow() {
+            return Err(Error::stopping());
+        }
         let caller = self.authenticator.caller(text(request, "authorization"))?;
         rpc.admit(&caller)?;
         Ok(caller)
@@ -133,14 +174,10 @@ fn text<'a>(request: &'a http::Request<Body>, name: &str) -> Option<&'a str> {
 struct Running {
     rpc: &'static str,
     since: Stopwatch,
+    _begun: Begun,
 }
 
 impl Running {
-    fn begin(rpc: &'static str) -> Self {
-        ::metrics::gauge!(metrics::RPC_RUNNING).increment(1.0);
-        Running { rpc, since: Stopwatch::start() }
-    }
-
     fn end(self, response: &http::Response<Body>) {
         // A call that succeeded, or fails after its headers, has no status here yet.
         let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
@@ -150,9 +187,23 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+/// One of the calls that are being answered.
+struct Begun(Arc<Calls>);
+
+impl Begun {
+    fn new(calls: &Arc<Calls>) -> Self {
+        calls.running.fetch_add(1, Ordering::SeqCst);
+        ::metrics::gauge!(metrics::RPC_RUNNING).increment(1.0);
+        Begun(Arc::clone(calls))
+    }
+}
+
+impl Drop for Begun {
     fn drop(&mut self) {
         ::metrics::gauge!(metrics::RPC_RUNNING).decrement(1.0);
+        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.none.notify_waiters();
+        }
     }
 }
 

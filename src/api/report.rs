@@ -3,9 +3,10 @@
 use crate::api::convert;
 use crate::api::events::evidence_event;
 use crate::api::terms::*;
+use crate::app::locators::Located;
 use crate::app::subjects::Answer;
 use crate::domain::event::Body;
-use crate::domain::id::Id;
+use crate::domain::id::{Id, Regime};
 use crate::domain::vocabulary::Kind;
 use crate::pb;
 use crate::vault::Candidate;
@@ -22,7 +23,7 @@ pub fn subject_report(answer: Answer) -> pb::SubjectReport {
         stale: report.stale.is_some(),
         as_of: report.as_of.and_then(time),
         merged: report.merged.iter().chain(&report.linked).map(ToString::to_string).collect(),
-        categories: report.data.iter().map(datum).collect(),
+        categories: report.data.iter().map(|held| datum(held, &answer.locators)).collect(),
         purposes: report.purposes.iter().map(purpose).collect(),
         sources: report.sources.iter().map(source).collect(),
         recipients: report.recipients.iter().map(recipient).collect(),
@@ -50,7 +51,8 @@ fn service(id: &Id) -> pb::Term {
     pb::Term { id: id.to_string(), label_en: id.to_string(), label_zh: id.to_string(), known: true }
 }
 
-fn datum(datum: &Datum) -> pb::HeldCategory {
+fn datum(datum: &Datum, locators: &[Located]) -> pb::HeldCategory {
+    let mine = locators.iter().filter(|(key, _)| *key == datum.key);
     pb::HeldCategory {
         service: maybe(&datum.key.service),
         record_kind: datum.key.record_kind.as_ref().map(|kind| term(Kind::RecordKind, kind.as_str())),
@@ -65,7 +67,9 @@ fn datum(datum: &Datum) -> pb::HeldCategory {
         encrypted_at_rest: datum.encrypted_at_rest,
         purposes: terms(Kind::Purpose, datum.purposes.iter().map(|(purpose, _, _)| purpose)),
         origin: origins(&datum.origins),
-        locators: Vec::new(),
+        locators: mine.map(|(_, locator)| locator.expose().clone()).collect(),
+        regimes: datum.regimes.iter().map(Regime::to_string).collect(),
+        safeguards: datum.safeguards.iter().map(|safeguard| safeguard.number()).collect(),
     }
 }
 
@@ -125,18 +129,20 @@ fn recipient(recipient: &Recipient) -> pb::ReportedRecipient {
 }
 
 fn transfer(transfer: &Transfer) -> pb::ReportedTransfer {
-    let importer = maybe(&transfer.key.importer);
+    let registered = transfer.importer.as_ref().and_then(|entry| entry.body.legal_name.as_ref());
     pb::ReportedTransfer {
         from_country: country(&transfer.key.from_country),
         to_country: country(&transfer.key.to_country),
         exporter: maybe(&transfer.key.exporter),
-        importer_name: importer.clone(),
-        importer,
+        importer: maybe(&transfer.key.importer),
+        importer_name: registered.map(ToString::to_string).unwrap_or_default(),
         mode: number(transfer.key.mode),
         categories: terms(Kind::Category, &transfer.categories),
         purposes: terms(Kind::Purpose, &transfer.purposes),
         claimed_mechanisms: transfer.claimed_mechanisms.iter().map(Id::to_string).collect(),
         transferred: span(&transfer.transferred),
+        regimes: transfer.regimes.iter().map(Regime::to_string).collect(),
+        safeguards: transfer.safeguards.iter().map(|safeguard| safeguard.number()).collect(),
         origin: origins(&transfer.origins),
     }
 }

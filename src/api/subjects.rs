@@ -95,15 +95,9 @@ impl Subjects {
         call: &Call,
         request: pb::ListSubjectEventsRequest,
     ) -> Result<pb::ListSubjectEventsResponse, Error> {
-        if request.oldest_first {
-            return Err(Error::invalid(
-                "oldest_first",
-                "is not offered for one person's events yet: page to the end",
-            ));
-        }
         let mut violations = convert::Violations::new();
-        let question =
-            format!("{:?}", (&request.subject, &request.types, request.occurred_from, request.occurred_to));
+        let span = (request.occurred_from, request.occurred_to);
+        let question = format!("{:?}", (&request.subject, &request.types, span, request.oldest_first));
         let name = name(request.subject, self.app.home_country(&call.caller), &mut violations);
         let opening = opening(request.opening, &mut violations);
         let wanted = Wanted {
@@ -112,7 +106,8 @@ impl Subjects {
             occurred_to: events::instant(request.occurred_to, "occurred_to", &mut violations),
             known_at: events::known_before(request.known_at),
             at_least: request.at_least,
-            before: Token::read(&request.page_token, &question)?,
+            oldest_first: request.oldest_first,
+            cursor: Token::read(&request.page_token, &question)?,
             limit: events::page_size(request.page_size),
         };
         events::done(violations)?;

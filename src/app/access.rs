@@ -100,6 +100,11 @@ impl Caller {
         Caller { name: emitter.clone(), roles: Vec::new(), emitters: vec![emitter], ..Caller::local() }
     }
 
+    /// Whether it is custody itself.
+    pub fn is_custody(&self) -> bool {
+        self.name.as_str() == EMITTER
+    }
+
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
@@ -121,7 +126,7 @@ impl Caller {
     pub fn may_emit(&self, event: &Event) -> Result<(), Error> {
         let envelope = &event.envelope;
         let own = envelope.emitter.as_str() == EMITTER || event.body.event_type().is_own();
-        if own && self.name.as_str() != EMITTER {
+        if own && !self.is_custody() {
             let why = format!("{} events are custody's own", event.body.event_type().as_str());
             return Err(Error::PermissionDenied { reason: "reserved_type", why });
         }

@@ -141,6 +141,16 @@ impl Error {
         Error::Internal { fault, source: Some(Arc::new(source)) }
     }
 
+    /// The service is about to end; whoever comes later finds it again.
+    pub fn stopping() -> Self {
+        Error::Unavailable {
+            reason: "stopping",
+            what: "custody is stopping",
+            retry_after_ms: 1_000,
+            source: None,
+        }
+    }
+
     /// The same failure for another event of the batch.
     pub fn repeated(&self) -> Self {
         self.clone()
@@ -272,7 +282,8 @@ impl From<views::Error> for Error {
             views::Error::Record { position, .. } => {
                 Error::Corrupt { position, source: Some(Arc::new(error)) }
             }
-            views::Error::Stopped(_) | views::Error::Busy | views::Error::CalledOff => Error::Unavailable {
+            views::Error::CalledOff => Error::stopping(),
+            views::Error::Stopped(_) | views::Error::Busy => Error::Unavailable {
                 reason: "overloaded",
                 what: "the views are not answering",
                 retry_after_ms: 1_000,

@@ -4,6 +4,9 @@
 //! It changes nothing. It needs no keys of people, so it works on a log whose people are erased.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
 
 use crate::app::App;
 use crate::app::error::Error;
@@ -29,9 +32,11 @@ pub struct Summary {
 }
 
 /// Who is told how the check goes.
+#[async_trait]
 pub trait Watch: Send {
     fn progress(&mut self, done: u64, total: u64);
-    fn finding(&mut self, finding: Finding);
+    /// The check goes on when this returns, so whoever is told slowly slows it.
+    async fn finding(&mut self, finding: Finding);
 }
 
 /// Records read at once, and their bytes.
@@ -41,11 +46,13 @@ const BYTES: usize = 4 << 20;
 impl App {
     /// The whole check of a running service.
     pub async fn check_storage(&self, compare_views: bool, watch: &mut dyn Watch) -> Result<Summary, Error> {
-        let mut summary = check_log(&*self.log, watch).await?;
+        let called_off = Arc::clone(&self.called_off);
+        let mut summary = check_log(&*self.log, &called_off, watch).await?;
         if compare_views {
-            let findings = compare(Arc::clone(&self.views)).await?;
-            summary.findings += findings.len() as u64;
-            findings.into_iter().for_each(|finding| watch.finding(finding));
+            for finding in compare(Arc::clone(&self.views), called_off).await? {
+                summary.findings += 1;
+                watch.finding(finding).await;
+            }
         }
         Ok(summary)
     }
@@ -53,9 +60,16 @@ impl App {
 
 /// Reads every record up to the head. A record that cannot be read is named, and the next one is
 /// read all the same.
-pub async fn check_log(log: &dyn Log, watch: &mut dyn Watch) -> Result<Summary, Error> {
+pub async fn check_log(
+    log: &dyn Log,
+    called_off: &AtomicBool,
+    watch: &mut dyn Watch,
+) -> Result<Summary, Error> {
     let (mut summary, mut at, total) = (Summary::default(), 0, log.head());
     while at < total {
+        if called_off.load(Ordering::Relaxed) {
+            return Err(Error::stopping());
+        }
         let from = at;
         match log.read(at, RECORDS, BYTES).await {
             Ok(records) => {
@@ -69,7 +83,7 @@ pub async fn check_log(log: &dyn Log, watch: &mut dyn Watch) -> Result<Summary, 
                             "the id index does not know this event",
                         ));
                     }
-                    summary.add(record, found, watch);
+                    summary.add(record, found, watch).await;
                 }
                 if at == from {
                     return Err(Error::internal("log_read_nothing"));
@@ -96,7 +110,7 @@ async fn one_by_one(
         match log.get(&[position]).await {
             Ok(records) => {
                 for record in &records {
-                    summary.add(record, check_record(record), watch);
+                    summary.add(record, check_record(record), watch).await;
                 }
                 if damaged {
                     return Ok(position + 1);
@@ -105,7 +119,7 @@ async fn one_by_one(
             Err(error @ log::Error::Corrupt { .. }) => {
                 damaged = true;
                 summary.findings += 1;
-                watch.finding(finding(position, "log_damage", &error.to_string()));
+                watch.finding(finding(position, "log_damage", &error.to_string())).await;
             }
             Err(error) => return Err(error.into()),
         }
@@ -140,18 +154,21 @@ fn check_record(record: &StoredRecord) -> Vec<Finding> {
 }
 
 impl Summary {
-    fn add(&mut self, record: &StoredRecord, findings: Vec<Finding>, watch: &mut dyn Watch) {
+    async fn add(&mut self, record: &StoredRecord, findings: Vec<Finding>, watch: &mut dyn Watch) {
         self.records += 1;
         self.bytes += record.header.len() as u64;
         self.bytes += record.pieces.iter().flatten().map(|piece| piece.len() as u64).sum::<u64>();
         self.findings += findings.len() as u64;
-        findings.into_iter().for_each(|finding| watch.finding(finding));
+        for finding in findings {
+            watch.finding(finding).await;
+        }
     }
 }
 
 /// Makes the views anew beside those that answer and compares every row.
-pub async fn compare(views: Arc<Views>) -> Result<Vec<Finding>, Error> {
-    let compared = tokio::task::spawn_blocking(move || views.compare(|_: rebuild::Progress| true)).await;
+pub async fn compare(views: Arc<Views>, called_off: Arc<AtomicBool>) -> Result<Vec<Finding>, Error> {
+    let go_on = move |_: rebuild::Progress| !called_off.load(Ordering::Relaxed);
+    let compared = tokio::task::spawn_blocking(move || views.compare(go_on)).await;
     let comparison = compared.map_err(|died| Error::fault("compare_died", died))??;
     if comparison.different == 0 {
         return Ok(Vec::new());

@@ -35,6 +35,13 @@ const VIEWS_TOO_FAR_BEHIND: Error = Error::ResourceExhausted {
     retry_after_ms: 1_000,
 };
 
+/// What only adds waits for room (DESIGN 17).
+const DISK_AT_RESERVE: Error = Error::ResourceExhausted {
+    reason: "disk_reserve",
+    what: "the disk is at its reserve",
+    retry_after_ms: 5_000,
+};
+
 /// What an emitter gets for an event that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
@@ -101,6 +108,7 @@ impl App {
         let now = self.clock.now();
         let stated = self.check(caller, events, &mut answers);
         let new = self.answer_known(stated, &mut answers).await;
+        let new = self.refuse_at_reserve(caller, new, &mut answers);
         let checked = self.complete(new, now, &mut answers);
         if !checked.is_empty() {
             match self.attribute_and_seal(caller, checked, now, &mut answers).await {
@@ -149,6 +157,18 @@ impl App {
             }
         }
         passed
+    }
+
+    /// At the disk's reserve only what custody itself records goes on, and what ends or holds the
+    /// keeping of data: refusing these would keep what has to go.
+    fn refuse_at_reserve(&self, caller: &Caller, new: Vec<Checked>, answers: &mut Answers) -> Vec<Checked> {
+        if !self.reserve.is_reached() || caller.is_custody() {
+            return new;
+        }
+        let (go_on, refused) = new.into_iter().partition(|checked| rules::goes_on_at_reserve(&checked.event));
+        let refused: Vec<Checked> = refused;
+        refused.iter().for_each(|checked| answers[checked.at] = Some(Err(DISK_AT_RESERVE)));
+        go_on
     }
 
     /// Answers retries and conflicts before the vault is asked, so that a retry creates nothing.

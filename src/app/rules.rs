@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 
 use crate::app::error::{Error, FieldViolation};
-use crate::domain::event::{Body, Event, TimeSource};
+use crate::domain::event::{Body, Event, EventType, TimeSource};
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::limits;
@@ -45,6 +45,28 @@ fn check_times(event: &mut Event, now: Timestamp, violations: &mut Vec<FieldViol
     if envelope.time_source == TimeSource::Device && envelope.clock_offset.is_none() && ahead > 0 {
         envelope.clock_offset = Some(ahead);
     }
+}
+
+/// Events that are taken even at the disk's reserve: they end or hold the keeping of data, and
+/// refusing them would keep what has to go, or lose what has to stay.
+pub fn goes_on_at_reserve(event: &Event) -> bool {
+    use EventType::*;
+    matches!(
+        event.body.event_type(),
+        ErasureAccepted
+            | ErasureRefused
+            | ErasureExecuted
+            | ErasureDeferred
+            | AnonymisationExecuted
+            | IdentityErasureAccepted
+            | LegalHoldPlaced
+            | LegalHoldReleased
+            | AuthorityDeletionOrdered
+            | InstructionIssued
+            | InstructionBegun
+            | InstructionRecalled
+            | InstructionAcknowledged
+    )
 }
 
 /// How far a device's clock is off, from the time it says it sent the event at.

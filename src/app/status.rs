@@ -1,21 +1,16 @@
 //! What an operator sees and does while the service runs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::app::App;
+use crate::app::alarms::Alarm;
 use crate::app::error::Error;
+use crate::disk::Seen;
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
+use crate::record::Header;
 use crate::{log, vault, views};
-
-/// Something that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alarm {
-    /// Stable; `deploy/README.md` has a row for each.
-    pub code: &'static str,
-    pub message: String,
-    pub way_out: &'static str,
-}
 
 /// The state of the whole service.
 #[derive(Debug, Clone)]
@@ -25,6 +20,10 @@ pub struct Status {
     pub started_at: Timestamp,
     pub log: log::Status,
     pub views: views::Status,
+    /// How long ago the oldest record was recorded that the views lack; `None` if it cannot be read.
+    pub views_lag_ms: Option<u64>,
+    /// `None` while nobody can tell.
+    pub disk: Option<Seen>,
     pub vault: vault::Status,
     pub alarms: Vec<Alarm>,
 }
@@ -35,6 +34,8 @@ pub struct Gap {
     pub emitter: Id,
     pub first: u64,
     pub last: u64,
+    /// When the number behind the gap was recorded.
+    pub noticed_at: Timestamp,
 }
 
 /// Records the views may lack before ingestion is slowed.
@@ -47,26 +48,44 @@ impl App {
             .await
             .map_err(|died| Error::fault("status_died", died))??;
         let (log, vault) = (self.log.status(), self.vault.status().await?);
-        let alarms = alarms(&log, &views);
+        let alarms = self.look_for_alarms(&log);
+        let views_lag_ms = self.lag_ms(&views).await;
         Ok(Status {
             origin: self.house.origin.clone(),
             region: self.house.region.to_string(),
             started_at: self.started_at,
             log,
             views,
+            views_lag_ms,
+            disk: self.reserve.seen(),
             vault,
             alarms,
         })
     }
 
-    /// Makes the views anew beside those that answer; returns the position they reached.
+    /// How long ago the first record was recorded that the views lack.
+    async fn lag_ms(&self, views: &views::Status) -> Option<u64> {
+        if views.lag == 0 {
+            return Some(0);
+        }
+        let record = self.log.get(&[views.applied]).await.ok()?.pop()?;
+        let recorded_at = Header::parse(&record.header).ok()?.recorded_at;
+        // The clock may have been set back since.
+        Some(u64::try_from(self.clock.now().ms() - recorded_at.ms()).unwrap_or(0))
+    }
+
+    /// Makes the views anew beside those that answer; returns the position they reached. Goes on
+    /// if nobody listens, until it is done or the service stops.
     pub async fn rebuild_views(
         &self,
-        mut progress: impl FnMut(u64, u64) -> bool + Send + 'static,
+        mut progress: impl FnMut(u64, u64) + Send + 'static,
     ) -> Result<u64, Error> {
-        let views = Arc::clone(&self.views);
+        let (views, called_off) = (Arc::clone(&self.views), Arc::clone(&self.called_off));
         let rebuilt = tokio::task::spawn_blocking(move || {
-            views.rebuild(|step| progress(step.applied, step.head))?;
+            views.rebuild(|step| {
+                progress(step.applied, step.head);
+                !called_off.load(Ordering::Relaxed)
+            })?;
             Ok(views.status()?.applied)
         });
         rebuilt.await.map_err(|died| Error::fault("rebuild_died", died))?
@@ -84,7 +103,12 @@ impl App {
             let ranges: Vec<Gap> = sequence
                 .missing
                 .iter()
-                .map(|(first, last)| Gap { emitter: emitter.clone(), first: *first, last: *last })
+                .map(|(first, gap)| Gap {
+                    emitter: emitter.clone(),
+                    first: *first,
+                    last: gap.last,
+                    noticed_at: gap.noticed_at,
+                })
                 .collect();
             ranges
         });
@@ -115,30 +139,4 @@ impl App {
         tracing::info!(confirmed = known.len(), destroyed = unknown.len(), "pending people settled");
         Ok(())
     }
-}
-
-fn alarms(log: &log::Status, views: &views::Status) -> Vec<Alarm> {
-    let mut alarms = Vec::new();
-    if let Some(why) = &log.read_only {
-        alarms.push(Alarm {
-            code: "log_read_only",
-            message: why.clone(),
-            way_out: "keep the directory as it is, run `custody fsck --offline`, restore from the copy it names",
-        });
-    }
-    if let Some(why) = &views.stale {
-        alarms.push(Alarm {
-            code: "views_stale",
-            message: why.clone(),
-            way_out: "wait until they have caught up; if they have stopped, `custody views rebuild`",
-        });
-    }
-    if views.lag > LAG_LIMIT {
-        alarms.push(Alarm {
-            code: "views_lag",
-            message: format!("the views lack {} records", views.lag),
-            way_out: "ingestion is slowed until they have caught up; give the machine more processor",
-        });
-    }
-    alarms
 }

@@ -1,7 +1,7 @@
 //! What is held about a person: who is meant, the report, the events as evidence, and sealed
 //! values for those who may see them, after the read was recorded.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::app::access::Caller;
 use crate::app::error::Error;
+use crate::app::locators::Located;
 use crate::app::own::Opening;
 use crate::domain::event::{Body, EventType};
 use crate::domain::id::SubjectId;
@@ -44,6 +45,8 @@ pub struct Answer {
     pub evidence: Vec<Evidence>,
     /// The person's identifiers, for a caller that opened.
     pub identifiers: Vec<(Identifier, Candidate)>,
+    /// Locators of its data, for a caller that opened.
+    pub locators: Vec<Located>,
 }
 
 /// What a list of a person's events is asked for with.
@@ -54,7 +57,9 @@ pub struct Wanted {
     pub occurred_to: Option<Timestamp>,
     pub known_at: Option<u64>,
     pub at_least: Option<u64>,
-    pub before: Option<u64>,
+    pub oldest_first: bool,
+    /// Where the page before ended: its last position, or the one behind it if the oldest come first.
+    pub cursor: Option<u64>,
     pub limit: usize,
 }
 
@@ -83,22 +88,26 @@ impl App {
         let mut report = report.ok_or(Error::SubjectNotFound)?;
         report.stale = self.views.stale();
         let evidence = std::mem::take(&mut report.evidence);
-        let mut identifiers = Vec::new();
+        let (mut identifiers, mut locators) = (Vec::new(), Vec::new());
         let evidence = match opening {
             None => evidence.into_iter().map(sealed).collect(),
             Some(opening) => {
                 caller.may_open()?;
-                self.record_read(caller, "GetSubjectReport", opening, evidence.len() as u64, 1).await?;
+                let collections = self.sealed_collections(report.subject, options).await?;
+                let shown: BTreeSet<u64> =
+                    evidence.iter().chain(&collections).map(|view| view.position).collect();
+                self.record_read(caller, "GetSubjectReport", opening, shown.len() as u64, 1).await?;
+                locators = self.locators(self.open_all(collections).await?);
                 for member in [report.subject].iter().chain(&report.merged).chain(&report.linked) {
                     identifiers.extend(self.vault.identifiers(*member).await?);
                 }
                 self.open_all(evidence).await?
             }
         };
-        Ok(Answer { report, evidence, identifiers })
+        Ok(Answer { report, evidence, identifiers, locators })
     }
 
-    /// A page of a person's events, newest first, and where the next page begins.
+    /// A page of a person's events and where the next page begins.
     pub async fn subject_events(
         &self,
         caller: &Caller,
@@ -110,23 +119,27 @@ impl App {
         self.at_least(wanted.at_least).await?;
         let (views, next, applied) = self
             .ask(move |ask| {
-                let (mut found, mut before, mut looked_at) = (Vec::new(), wanted.before, 0);
+                let (mut found, mut cursor, mut looked_at) = (Vec::new(), wanted.cursor, 0);
                 let limit = wanted.limit.clamp(1, limits::PAGE);
                 loop {
-                    let page = ask.subject_events(subject, before, wanted.known_at, limit)?;
+                    let page = if wanted.oldest_first {
+                        ask.subject_events_from(subject, cursor.unwrap_or(0), wanted.known_at, limit)?
+                    } else {
+                        ask.subject_events(subject, cursor, wanted.known_at, limit)?
+                    };
                     let last = page.len() < limit;
                     looked_at += page.len();
                     for view in page {
-                        before = Some(view.position);
+                        cursor = Some(view.position + u64::from(wanted.oldest_first));
                         if wanted.matches(&view) {
                             found.push(view);
                         }
                         if found.len() == limit {
-                            return Ok((found, before, ask.applied));
+                            return Ok((found, cursor, ask.applied));
                         }
                     }
                     if last || looked_at >= LOOKED_AT {
-                        return Ok((found, before.filter(|_| !last), ask.applied));
+                        return Ok((found, cursor.filter(|_| !last), ask.applied));
                     }
                 }
             })
@@ -181,7 +194,10 @@ impl App {
         if header.parts.get(i).is_none_or(|part| part.boxes.is_empty()) {
             return Ok(Evidence { view, opened: None, closed: None });
         }
-        let Some(subject) = view.parts.get(i).and_then(|part| part.subject) else { return Ok(sealed(view)) };
+        let Some(subject) = view.parts.get(i).and_then(|part| part.subject) else {
+            // Its index block, which says whose it is, is gone.
+            return Ok(Evidence { view, opened: None, closed: Some("purged") });
+        };
         if let std::collections::hash_map::Entry::Vacant(free) = holders.entry(subject) {
             free.insert(match self.vault.holder(subject).await {
                 Ok(holder) => Some(holder),
@@ -230,8 +246,17 @@ fn open_boxes(header: &Header<'_>, i: usize, view: &EventView, holder: &Holder) 
     Ok((boxes, closed))
 }
 
+/// What nobody asked to be opened.
 fn sealed(view: EventView) -> Evidence {
-    Evidence { view, opened: None, closed: Some("not_opened") }
+    let closed = has_box(&view).then_some("not_asked");
+    Evidence { view, opened: None, closed }
+}
+
+/// Whether the part through which an event was found has something sealed.
+pub(crate) fn has_box(view: &EventView) -> bool {
+    let part = view.part.map(usize::from);
+    Header::parse(&view.record.header)
+        .is_ok_and(|header| part.and_then(|i| header.parts.get(i)).is_some_and(|part| !part.boxes.is_empty()))
 }
 
 impl Wanted {

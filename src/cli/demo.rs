@@ -84,6 +84,8 @@ async fn start(demo: &Demo, clock: &ManualClock) -> Result<Running, Failure> {
         ("group.origin", "kstar.example/custody/events-1".to_owned()),
         ("server.listen", "127.0.0.1:0".to_owned()),
         ("server.metrics", "off".to_owned()),
+        ("disk.reserve_bytes", "0".to_owned()),
+        ("disk.reserve_percent", "0".to_owned()),
     ];
     let mut layers = Layers::default();
     for (key, value) in flags {

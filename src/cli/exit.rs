@@ -90,6 +90,9 @@ impl From<std::io::Error> for Failure {
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         use tonic_types::StatusExt;
+        if let Some(causes) = broken_connection(&status) {
+            return Failure::new(Exit::Unavailable, format_args!("the connection failed: {causes}"));
+        }
         let details = status.get_error_details();
         let mut message = status.message().to_owned();
         if let Some(request) = details.bad_request()
@@ -111,6 +114,19 @@ impl From<tonic::Status> for Failure {
         }
         Failure::new(exit_of(status.code()), message)
     }
+}
+
+/// Why no answer came, where it was the connection that failed: with mutual TLS a client without a
+/// certificate hears of it only when it calls.
+fn broken_connection(status: &tonic::Status) -> Option<String> {
+    let mut cause = std::error::Error::source(status)?;
+    cause.downcast_ref::<tonic::transport::Error>()?;
+    let mut text = cause.to_string();
+    while let Some(inner) = cause.source() {
+        text.push_str(&format!(": {inner}"));
+        cause = inner;
+    }
+    Some(text)
 }
 
 /// The exit code that a gRPC status means.

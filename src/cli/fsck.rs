@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use clap::Args;
 
 use crate::app::fsck::{Finding, Watch};
@@ -12,6 +13,7 @@ use crate::cli::output::Output;
 use crate::cli::serve::Settings;
 use crate::cli::{json, status, views};
 use crate::clock::{Clock, Stopwatch, SystemClock};
+use crate::disk::FileSystem;
 use crate::pb;
 use crate::server::Node;
 use crate::telemetry;
@@ -69,7 +71,8 @@ async fn offline(command: Fsck, output: Output) -> Outcome {
         return Err(Failure::new(Exit::Configuration, why));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let node = tokio::task::spawn_blocking(move || Node::open(&config, &clock));
+    let probe = Arc::new(FileSystem(config.data.directory.clone()));
+    let node = tokio::task::spawn_blocking(move || Node::open(&config, &clock, probe));
     let node = node.await.map_err(|e| Failure::new(Exit::Internal, e))?.map_err(Failure::configuration)?;
     let mut printer = Printer { output, since: Stopwatch::start(), printed: Ok(()) };
     let checked = node.app.check_storage(!command.skip_views, &mut printer);
@@ -105,13 +108,14 @@ struct Printer {
     printed: Outcome,
 }
 
+#[async_trait]
 impl Watch for Printer {
     fn progress(&mut self, done: u64, total: u64) {
         let elapsed = prost_types::Duration::try_from(self.since.elapsed()).ok();
         self.output.progress(&views::line(&pb::Progress { done, total, elapsed }));
     }
 
-    fn finding(&mut self, finding: Finding) {
+    async fn finding(&mut self, finding: Finding) {
         if self.printed.is_ok() {
             let Finding { position, code, message } = finding;
             let finding = pb::StorageFinding { position, code: code.to_owned(), message };

@@ -1,5 +1,7 @@
 //! A subject report as a person reads it: one table per question, labels in Chinese and English.
 
+mod gather;
+
 use std::io;
 
 use clap::ValueEnum;
@@ -48,7 +50,7 @@ impl Language {
 }
 
 /// Headings of a list of events.
-pub const EVIDENCE: [&str; 6] = ["position", "occurred", "type", "service", "activity", "emitter"];
+pub const EVIDENCE: [&str; 7] = ["position", "occurred", "type", "service", "activity", "emitter", "sealed"];
 
 /// One event of such a list.
 pub fn evidence_row(event: &pb::EvidenceEvent) -> Vec<String> {
@@ -63,13 +65,35 @@ pub fn evidence_row(event: &pb::EvidenceEvent) -> Vec<String> {
         event.service.clone(),
         event.activity.clone(),
         event.emitter.clone(),
+        sealed(event),
     ]
+}
+
+/// What was opened of an event, or why it stays closed.
+fn sealed(event: &pb::EvidenceEvent) -> String {
+    let mut opened: Vec<String> =
+        event.opened.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    opened.sort();
+    if !event.closed.is_empty() {
+        opened.push(format!("({})", event.closed.replace('_', " ")));
+    }
+    opened.join(", ")
 }
 
 /// An instant to the second, in UTC; empty if there is none.
 pub fn time(at: Option<&prost_types::Timestamp>) -> String {
     let instant = at.and_then(|at| Timestamp::from_ms(at.seconds.checked_mul(1_000)?));
     instant.map_or(String::new(), |instant| instant.to_string().replace(".000Z", "Z"))
+}
+
+/// The day of an instant, in UTC.
+fn day(at: Option<&prost_types::Timestamp>) -> String {
+    time(at).split('T').next().unwrap_or_default().to_owned()
+}
+
+fn safeguards(list: &[pb::Safeguard]) -> String {
+    let names: Vec<String> = list.iter().map(|one| short(one.as_str_name(), "SAFEGUARD_")).collect();
+    names.join(" ")
 }
 
 /// The name of an enum's value without its prefix.
@@ -121,35 +145,57 @@ fn section(output: Output, heading: &str, headings: &[&str], rows: &[Vec<String>
 
 /// What is held, why, and where it came from.
 fn data(report: &pb::SubjectReport, language: Language, output: Output) -> io::Result<()> {
-    let rows: Vec<Vec<String>> = report
-        .categories
+    let rows: Vec<Vec<String>> = gather::held(&report.categories)
         .iter()
         .map(|held| {
-            let [count, last] = span(held.collected.as_ref());
+            let collected = &held.collected;
             vec![
                 language.term(held.category.as_ref()),
-                held.service.clone(),
                 language.term(held.record_kind.as_ref()),
-                held.storage_countries.join(" "),
+                held.service.clone(),
+                gather::slots(&held.slots),
+                held.stored_in.join(" "),
+                held.regimes.join(" "),
+                safeguards(&held.safeguards),
+                collected.count.to_string(),
+                day(collected.first.as_ref()),
+                day(collected.last.as_ref()),
                 language.terms(&held.purposes),
-                count,
-                last,
             ]
         })
         .collect();
-    let headings = ["category", "service", "kind", "stored in", "purposes", "times", "last"];
+    let headings = [
+        "category",
+        "kind",
+        "service",
+        "for",
+        "stored in",
+        "law of",
+        "safeguards",
+        "times",
+        "first",
+        "last",
+        "purposes",
+    ];
     section(output, &language.pick("Personal data held", "持有的个人信息"), &headings, &rows)?;
+    locators(report, language, output)?;
 
-    let rows: Vec<Vec<String>> = report
-        .purposes
+    let rows: Vec<Vec<String>> = gather::served(&report.purposes)
         .iter()
-        .map(|purpose| {
-            let [used, last] = span(purpose.used.as_ref());
-            let basis = language.term(purpose.basis_term.as_ref());
-            vec![language.term(purpose.purpose.as_ref()), basis, purpose.services.join(" "), used, last]
+        .map(|served| {
+            let last = [&served.used, &served.collected].map(|span| day(span.last.as_ref()));
+            vec![
+                language.term(served.purpose.as_ref()),
+                language.term(served.basis.as_ref()),
+                served.services.join(" "),
+                served.collected.count.to_string(),
+                served.used.count.to_string(),
+                last.into_iter().max().unwrap_or_default(),
+                served.because.join(", "),
+            ]
         })
         .collect();
-    let headings = ["purpose", "legal basis", "services", "uses", "last use"];
+    let headings = ["purpose", "legal basis", "services", "collections", "uses", "last", "because of"];
     section(output, &language.pick("Purposes and legal bases", "处理目的和合法性基础"), &headings, &rows)?;
 
     let rows: Vec<Vec<String>> = report
@@ -169,6 +215,21 @@ fn data(report: &pb::SubjectReport, language: Language, output: Output) -> io::R
     )
 }
 
+/// Where the records lie in the source systems, as far as that was opened.
+fn locators(report: &pb::SubjectReport, language: Language, output: Output) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = report
+        .categories
+        .iter()
+        .flat_map(|held| held.locators.iter().map(move |locator| (held, locator)))
+        .map(|(held, locator)| {
+            let category = language.term(held.category.as_ref());
+            vec![category, held.service.clone(), held.slot.clone(), locator.clone()]
+        })
+        .collect();
+    let headings = ["category", "service", "for", "locator"];
+    section(output, &language.pick("Where the records lie", "记录所在位置"), &headings, &rows)
+}
+
 /// Who was given data, and where they went.
 fn parties(report: &pb::SubjectReport, language: Language, output: Output) -> io::Result<()> {
     let rows: Vec<Vec<String>> = report
@@ -182,16 +243,17 @@ fn parties(report: &pb::SubjectReport, language: Language, output: Output) -> io
             };
             vec![
                 name,
-                language.term(recipient.role_term.as_ref()),
                 recipient.country.clone(),
-                language.terms(&recipient.categories),
-                language.terms(&recipient.purposes),
                 count,
                 last,
+                safeguards(&recipient.safeguards().collect::<Vec<_>>()),
+                language.term(recipient.role_term.as_ref()),
+                language.terms(&recipient.categories),
+                language.terms(&recipient.purposes),
             ]
         })
         .collect();
-    let headings = ["recipient", "role", "country", "categories", "purposes", "times", "last"];
+    let headings = ["recipient", "country", "times", "last", "safeguards", "role", "categories", "purposes"];
     section(output, &language.pick("Recipients", "接收方"), &headings, &rows)?;
 
     let rows: Vec<Vec<String>> = report
@@ -206,14 +268,17 @@ fn parties(report: &pb::SubjectReport, language: Language, output: Output) -> io
             vec![
                 format!("{} → {}", transfer.from_country, transfer.to_country),
                 to,
-                language.terms(&transfer.categories),
-                transfer.claimed_mechanisms.join(" "),
                 count,
                 last,
+                transfer.regimes.join(" "),
+                safeguards(&transfer.safeguards().collect::<Vec<_>>()),
+                transfer.claimed_mechanisms.join(" "),
+                language.terms(&transfer.categories),
             ]
         })
         .collect();
-    let headings = ["flow", "importer", "categories", "claimed mechanism", "times", "last"];
+    let headings =
+        ["flow", "importer", "times", "last", "law of", "safeguards", "claimed mechanism", "categories"];
     section(output, &language.pick("Transfers abroad", "跨境提供"), &headings, &rows)
 }
 
@@ -285,20 +350,20 @@ fn contacts(report: &pb::SubjectReport, language: Language, output: Output) -> i
         &rows,
     )?;
 
-    let rows: Vec<Vec<String>> = report
-        .identifiers
+    let rows: Vec<Vec<String>> = gather::identifiers(&report.identifiers)
         .iter()
         .map(|identifier| {
             vec![
                 short(identifier.kind().as_str_name(), "IDENTIFIER_KIND_"),
                 identifier.realm.clone(),
                 identifier.value.clone(),
+                if identifier.associated_only { "seen with" } else { "names" }.to_owned(),
                 time(identifier.from.as_ref()),
                 time(identifier.to.as_ref()),
             ]
         })
         .collect();
-    let headings = ["kind", "realm", "value", "from", "to"];
+    let headings = ["kind", "realm", "value", "how", "from", "to"];
     section(output, &language.pick("Identifiers", "标识"), &headings, &rows)?;
 
     let rows: Vec<Vec<String>> = report

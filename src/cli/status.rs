@@ -38,17 +38,32 @@ fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> 
         ("started", time(status.started_at.as_ref())),
         ("log head", log.head.to_string()),
         ("log on disk", bytes(log.bytes_on_disk)),
-        ("disk free", bytes(log.disk_free_bytes)),
+        ("disk free", disk_free(&log)),
         ("log read-only", log.read_only),
-        ("views at", format!("{} ({behind} behind, generation {})", views.position, views.generation)),
+        (
+            "views at",
+            format!("{} ({behind} behind{}, generation {})", views.position, since(&views), views.generation),
+        ),
         ("views stopped", views.stopped),
         ("people", format!("{} ({} pending)", vault.people, vault.pending)),
     ])?;
     for alarm in &status.alarms {
         output.heading(&format!("{}: {}", alarm.code, alarm.message))?;
+        output.line(&format!("since: {}", time(alarm.since.as_ref())))?;
         output.line(&format!("way out: {}", alarm.way_out))?;
     }
     Ok(())
+}
+
+/// For how long the views have been behind.
+fn since(views: &pb::ViewsStatus) -> String {
+    let seconds = views.lag.as_ref().map_or(0, |lag| lag.seconds);
+    if seconds == 0 { String::new() } else { format!(" for {seconds} s") }
+}
+
+fn disk_free(log: &pb::LogStatus) -> String {
+    let free = log.disk_free_bytes.map_or("unknown".to_owned(), bytes);
+    format!("{free} ({} kept as reserve)", bytes(log.disk_reserve_bytes))
 }
 
 /// Bytes as a person reads them.

@@ -96,6 +96,9 @@ pub struct Events {
     /// At most so many; all without this
     #[arg(long)]
     limit: Option<u64>,
+    /// Begin with the oldest instead of the newest
+    #[arg(long)]
+    oldest_first: bool,
     #[command(flatten)]
     open: Open,
     #[command(flatten)]
@@ -193,7 +196,7 @@ async fn list(command: Events, output: Output) -> Outcome {
         known_at: command.known_at,
         at_least: command.at_least,
         opening: command.open.opening(),
-        oldest_first: false,
+        oldest_first: command.oldest_first,
         ..Default::default()
     };
     let mut subjects = command.remote.connect().await?.subjects();

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use toml::{Table, Value};
 
-use super::{Access, Config, Data, Group, Limits, Log, Problems, Server, Tls};
+use super::{Access, Config, Data, Disk, Group, Limits, Log, Problems, Server, Tls};
 
 /// Every key with its default and what it means.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -179,6 +179,10 @@ impl Draft {
             calls_per_connection: self.count("limits.calls_per_connection"),
             stream_messages_in_flight: self.count("limits.stream_messages_in_flight"),
         };
+        let disk = Disk {
+            reserve_bytes: self.count("disk.reserve_bytes"),
+            reserve_percent: self.count("disk.reserve_percent"),
+        };
         let plaintext = self.values["server.plaintext"].as_bool().unwrap_or(false);
         Some(Config {
             data,
@@ -192,6 +196,7 @@ impl Draft {
             tls,
             access: Access { tokens: self.path("access.tokens") },
             limits,
+            disk,
             log: Log { filter: self.text("log.filter") },
         })
     }

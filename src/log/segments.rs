@@ -7,7 +7,7 @@
 //! | file | content | if lost |
 //! |---|---|---|
 //! | `00000000000000000000.seg`, ... | the records; named after the first position | loud |
-//! | `<same>.ends` | where each frame ends | rebuilt |
+//! | `<same>.ends` | where each frame ends; in memory while the disk is full | rebuilt |
 //! | `tail` | up to where the log was durable (`tail.rs`) | torn writes and losses look alike |
 //! | `ids/` | (emitter, event id) to position (`ids/store.rs`) | rebuilt |
 //! | `spare` | zeros that will be the next segment | made again |
@@ -60,7 +60,7 @@ use self::ids::{Ids, LookedUp};
 pub use self::recover::Damage;
 use self::space::PAGE;
 use self::writer::{Waiting, Writer};
-use super::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
+use super::{Cause, Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
 use crate::dirlock::{self, DirLock};
 use crate::domain::id::{EventId, Id};
 
@@ -110,7 +110,7 @@ struct Shared {
     head: watch::Sender<u64>,
     /// The tail mark on disk.
     marked: Mutex<u64>,
-    read_only: Mutex<Option<String>>,
+    read_only: Mutex<Option<(Cause, String)>>,
     /// The index lacks ids, because damage was met on opening.
     ids_incomplete: bool,
     /// Held while pieces are overwritten.
@@ -127,28 +127,29 @@ impl Shared {
 
     fn writable(&self) -> Result<(), Error> {
         match &*self.read_only.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(why) => Err(Error::ReadOnly(why.clone())),
+            Some((_, why)) => Err(Error::ReadOnly(why.clone())),
             None => Ok(()),
         }
     }
 
     /// Turns the log read-only; the first reason stays.
-    fn fail(&self, why: String) -> Error {
+    fn fail(&self, cause: Cause, why: String) -> Error {
         tracing::error!(why, "the log is read-only");
-        self.read_only.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why.clone());
+        let mut read_only = self.read_only.lock().unwrap_or_else(PoisonError::into_inner);
+        read_only.get_or_insert((cause, why.clone()));
         Error::ReadOnly(why)
     }
 
     fn corrupt(&self, position: u64, place: String, what: &'static str) -> Error {
         let error = Error::Corrupt { position, place, what };
-        self.fail(error.to_string());
+        self.fail(Cause::Damage, error.to_string());
         error
     }
 
     /// The index cannot be read: it is rebuilt at the next start.
     fn index_failed(&self, source: io::Error) -> Error {
         self.ids.distrust();
-        self.fail(format!("{source}; a restart rebuilds it"));
+        self.fail(Cause::Index, format!("{source}; a restart rebuilds it"));
         Error::Unavailable { reason: "the id index cannot be read", source: Some(source) }
     }
 
@@ -231,7 +232,7 @@ impl Segments {
         });
         let running = match recovered.place {
             Err(damage) => {
-                shared.fail(format!("damage at {damage}"));
+                shared.fail(Cause::Damage, format!("damage at {damage}"));
                 Self::run(None, lock)?
             }
             Ok(place) => {
@@ -261,7 +262,8 @@ impl Segments {
     }
 
     /// Writes what waits, marks the tail and releases the directory. Later appends, and those who
-    /// wait for records, get an error; reads go on. Blocks; may be repeated.
+    /// wait for records, get an error; reads go on. A log that is read-only has said so and why; it
+    /// gets no tail mark, and is closed all the same. Blocks; may be repeated.
     pub fn close(&self) -> Result<(), Error> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { sender, writer, _lock }) = running else { return Ok(()) };
@@ -270,9 +272,11 @@ impl Segments {
         self.closed.send_replace(true);
         self.shared.ids.close();
         if writer.is_err() {
-            self.shared.fail("the writer panicked".into());
+            return Err(self.shared.fail(Cause::Unsure, "the writer panicked".into()));
         }
-        self.shared.writable()?;
+        if self.shared.writable().is_err() {
+            return Ok(());
+        }
         let failed =
             |source| Error::Unavailable { reason: "the tail mark cannot be written", source: Some(source) };
         self.shared.mark_tail(self.shared.head()).map_err(failed)
@@ -401,11 +405,14 @@ impl Log for Segments {
                     entry.metadata().ok().filter(|file| file.is_file()).map_or(0, |file| file.len());
             }
         }
+        let read_only = self.shared.read_only.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (cause, read_only) = read_only.unzip();
         Status {
             head: self.head(),
             bytes_on_disk,
             bytes_waiting: (self.queue_bytes - self.queue.available_permits()) as u64,
-            read_only: self.shared.read_only.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            read_only,
+            cause,
         }
     }
 }

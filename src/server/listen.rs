@@ -2,7 +2,8 @@
 //!
 //! Promises: a port that is open answers; health says SERVING only while events can be recorded and
 //! asked about; a stop says NOT_SERVING first, lets calls that run end within the deadline, ends
-//! streams after what they have begun, and refuses the rest.
+//! streams after what they have begun, and refuses the rest: while calls run with the reason
+//! STOPPING, afterwards by closing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::api::guard::Calls;
 use crate::config::{Config, Tls};
 use crate::pb;
 use crate::telemetry::metrics;
@@ -50,6 +52,7 @@ pub async fn open(
     config: &Config,
     routes: Routes,
     ready: Ready,
+    calls: Arc<Calls>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Listener> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -82,12 +85,20 @@ pub async fn open(
     let watching = tokio::spawn(watch_health(health.clone(), Arc::clone(&ready), stop.clone()));
     let deadline = Duration::from_millis(config.server.drain_ms);
     let serving = tokio::spawn(async move {
-        let calls = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stopped(stop.clone()));
-        let outcome = within_deadline(calls, stop, deadline).await;
+        let drained = drained(stop.clone(), calls);
+        let served = server.add_routes(routes).serve_with_incoming_shutdown(incoming, drained);
+        let outcome = within_deadline(served, stop, deadline).await;
         watching.abort();
         outcome
     });
     Ok(Listener { address, serving })
+}
+
+/// Returns when the process is to stop and no call is being answered any more. Until then
+/// connections stay open, so that whoever calls meanwhile hears from the gate that and why not.
+async fn drained(stop: watch::Receiver<bool>, calls: Arc<Calls>) {
+    stopped(stop).await;
+    calls.ended().await;
 }
 
 /// Serves; once stopped, waits no longer than `deadline` for calls that run.

@@ -37,6 +37,10 @@ pub const LOG_COMMIT_SECONDS: &str = "custody_log_commit_duration_seconds";
 pub const LOG_COMMIT_RECORDS: &str = "custody_log_commit_records";
 /// 1 while the log refuses writes.
 pub const LOG_READ_ONLY: &str = "custody_log_read_only";
+/// Bytes free on the disk of the data directory.
+pub const DISK_FREE: &str = "custody_disk_free_bytes";
+/// 1 while emitters are refused because the disk is at its reserve.
+pub const DISK_AT_RESERVE: &str = "custody_disk_at_reserve";
 /// Records that the views have not applied yet.
 pub const VIEWS_LAG: &str = "custody_views_lag_records";
 /// 1 while a view has stopped.
@@ -69,6 +73,8 @@ const ALL: &[(&str, Kind, Unit, &str)] = &[
     (LOG_COMMIT_SECONDS, Histogram, Unit::Seconds, "time of one group commit"),
     (LOG_COMMIT_RECORDS, Histogram, Unit::Count, "records of one group commit"),
     (LOG_READ_ONLY, Gauge, Unit::Count, "1 while the log refuses writes"),
+    (DISK_FREE, Gauge, Unit::Bytes, "bytes free on the disk of the data directory"),
+    (DISK_AT_RESERVE, Gauge, Unit::Count, "1 while emitters are refused because the disk is at its reserve"),
     (VIEWS_LAG, Gauge, Unit::Count, "records that the views have not applied yet"),
     (VIEWS_STOPPED, Gauge, Unit::Count, "1 while a view has stopped"),
     (SERVING, Gauge, Unit::Count, "1 while the service takes new calls"),

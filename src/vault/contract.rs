@@ -21,6 +21,8 @@ pub async fn run(fresh: impl AsyncFn(ManualClock) -> Arc<dyn Vault>) {
     ends_contacts_with_the_account(&*fresh(clock.clone()).await).await;
     keeps_devices_apart_from_people(&*fresh(clock.clone()).await).await;
     tells_what_is_seen_first(&*fresh(clock.clone()).await).await;
+    sees_first_once_in_a_batch(&*fresh(clock.clone()).await).await;
+    a_contact_of_the_last_instant_goes_with_the_account(&*fresh(clock.clone()).await).await;
     reports_conflicts_and_merges_nothing(&*fresh(clock.clone()).await).await;
     merges_and_splits(&*fresh(clock.clone()).await).await;
     opens_identifiers(&*fresh(clock.clone()).await).await;
@@ -220,6 +222,37 @@ async fn tells_what_is_seen_first(vault: &dyn Vault) {
     let candidates = vault.candidates(&ip, None).await.expect("candidates");
     let seen: Vec<_> = candidates.iter().map(|c| Some(c.subject)).collect();
     assert_eq!(seen, [subject(&first), subject(&behind)]);
+}
+
+/// The entries of one batch name one person by different strong identifiers, and the first of them
+/// has to be written: the second must not be answered from what was known before.
+async fn sees_first_once_in_a_batch(vault: &dyn Vault) {
+    let openids = [named(Kind::Openid, "o0"), named(Kind::Openid, "o1")];
+    let (phone, ip) = (named(Kind::Phone, "+8613912345678"), named(Kind::Ip, "192.0.2.1"));
+    let person = subject(&one(vault, opening(&openids, 10)).await);
+    let [first, second] = openids;
+    let batch = vec![opening(&[second, phone, ip.clone()], 20), opening(&[first, ip.clone()], 20)];
+    let answers = vault.resolve(batch).await.expect("resolve");
+    assert!(person.is_some() && answers.iter().all(|answer| subject(answer) == person));
+    assert_eq!(uses(&answers[0]), [Use::Known, Use::Bound, Use::Seen]);
+    assert_eq!(uses(&answers[1]), [Use::Known, Use::Known], "seen for the first time once");
+    assert_eq!(vault.candidates(&ip, None).await.expect("candidates").len(), 1);
+}
+
+/// A binding that would end where it begins never was.
+async fn a_contact_of_the_last_instant_goes_with_the_account(vault: &dyn Vault) {
+    let (account, phone) = (named(Kind::Account, "1"), named(Kind::Phone, "+41791234567"));
+    let person = one(vault, opening(std::slice::from_ref(&account), 10)).await;
+    let bound = one(vault, opening(&[account.clone(), phone.clone()], 30)).await;
+    assert!(subject(&bound) == subject(&person) && uses(&bound)[1] == Use::Bound);
+    let cancel = Entry { act: Act::CancelAccount, ..using(std::slice::from_ref(&account), 30) };
+    assert_eq!(subject(&one(vault, cancel).await), subject(&person));
+    for when in [30, 31, 99] {
+        let late = one(vault, using(std::slice::from_ref(&phone), when)).await;
+        assert!(late.holder.is_none(), "the number names nobody at {when}");
+    }
+    let ever = vault.candidates(&phone, None).await.expect("candidates");
+    assert!(ever.iter().all(|c| c.to.is_some_and(|to| to <= at(30))), "{ever:?}");
 }
 
 async fn reports_conflicts_and_merges_nothing(vault: &dyn Vault) {

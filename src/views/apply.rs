@@ -154,7 +154,7 @@ impl Applier {
         let Some(seq) = event.emitter_seq else { return };
         match self.emitters.get_mut(&event.emitter) {
             Some((sequence, changed)) => {
-                sequence.see(seq);
+                sequence.see(seq, event.recorded_at);
                 *changed = true;
             }
             None => {

@@ -148,7 +148,7 @@ impl Ask {
             });
         }
         let registers = lock::read(&self.generation.shared.registers);
-        (report.data, report.purposes, report.sources) = data.finish();
+        (report.data, report.purposes, report.sources) = data.finish(&registers, known_at);
         (report.recipients, report.transfers) = recipients.finish(&registers, known_at);
         (report.consents, report.permissions, report.accounts) = acts.finish(report.as_of);
     }
@@ -327,6 +327,17 @@ impl Ask {
         Ok(positions.into_iter().rev().take(limit).collect())
     }
 
+    /// Positions of a group's candidates from one on and below another, oldest first.
+    fn positions_from(&self, group: &Group, from: u64, end: u64, limit: usize) -> Result<Vec<u64>, Error> {
+        let mut positions = BTreeSet::new();
+        for source in &group.sources {
+            let oldest = postings::oldest(&self.reading, source.subject, from, limit)?;
+            positions.extend(oldest.iter().map(|posting| posting.position));
+        }
+        positions.extend(group.named.iter().map(|named| named.position).filter(|position| *position >= from));
+        Ok(positions.into_iter().filter(|position| *position < end).take(limit).collect())
+    }
+
     /// The records among these positions that count as the group's.
     fn views(&self, group: &Group, positions: &[u64]) -> Result<Vec<EventView>, Error> {
         let mut decoder = Decoder::new(&*self.reach.keys);
@@ -354,6 +365,28 @@ impl Ask {
         let known_at = known_at.unwrap_or(u64::MAX).min(self.applied);
         let Some(group) = self.group(subject, known_at)? else { return Ok(Vec::new()) };
         self.newest(&group, None, before.unwrap_or(u64::MAX).min(known_at), limit.min(limits::PAGE))
+    }
+
+    /// One page of a person's events from a position on, oldest first, taken-back ones included.
+    /// The next page begins behind the last position given; a short page is the last one.
+    pub fn subject_events_from(
+        &self,
+        subject: SubjectId,
+        from: u64,
+        known_at: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<EventView>, Error> {
+        let known_at = known_at.unwrap_or(u64::MAX).min(self.applied);
+        let Some(group) = self.group(subject, known_at)? else { return Ok(Vec::new()) };
+        let (limit, mut views, mut from) = (limit.min(limits::PAGE), Vec::new(), from);
+        while views.len() < limit {
+            let positions = self.positions_from(&group, from, known_at, PAGE)?;
+            let Some(last) = positions.last() else { break };
+            from = last + 1;
+            views.extend(self.views(&group, &positions)?);
+        }
+        views.truncate(limit);
+        Ok(views)
     }
 
     /// The pieces that must be purged when this very handle is erased: its own parts, and parts

@@ -46,6 +46,28 @@ pub fn newest(
     Ok(found)
 }
 
+/// At most `limit` postings from a position on, oldest first.
+pub fn oldest(reading: &Reading, subject: SubjectId, from: u64, limit: usize) -> Result<Vec<Posting>, Error> {
+    let Some(row) = reading.get(&store::person(subject))? else { return Ok(Vec::new()) };
+    let person = Person::decode(&row)?;
+    let mut found = Vec::new();
+    if person.blocks > 0 {
+        // A block is named after its first posting: the one that holds `from` may begin before it.
+        let (least, next) = (store::postings(subject, 0), store::postings(subject, from.saturating_add(1)));
+        let holding = reading.range(&least..&next).next_back().transpose()?;
+        let begin = holding.map_or(least.to_vec(), |(key, _)| key.to_vec());
+        for row in reading.range(&begin..&store::postings(subject, u64::MAX)) {
+            found.extend(block(&row?.1)?.into_iter().filter(|posting| posting.position >= from));
+            if found.len() >= limit {
+                break;
+            }
+        }
+    }
+    found.extend(person.tail.into_iter().filter(|posting| posting.position >= from));
+    found.truncate(limit);
+    Ok(found)
+}
+
 fn block(row: &[u8]) -> Result<Vec<Posting>, Error> {
     let mut reader = Reader::new(row, "postings");
     let n = reader.len()?;

@@ -30,7 +30,9 @@ impl Served {
             .arg(data)
             .arg("--keyring")
             .arg(data.with_extension("keyring"))
-            .args(["--listen", "127.0.0.1:0", "--metrics", "off"]);
+            .args(["--listen", "127.0.0.1:0", "--metrics", "off"])
+            // Tests run on machines whose disks are nearly full, too.
+            .args(["--set", "disk.reserve_bytes=0", "--set", "disk.reserve_percent=0"]);
         command
     }
 
@@ -38,7 +40,7 @@ impl Served {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let address = line.split("://").nth(1).and_then(|rest| rest.split_whitespace().next());
         let Some(address) = address.map(str::to_string) else {
             let _ = child.kill();
             panic!("the server did not say where it listens: {line:?}");

@@ -5,6 +5,10 @@
 //! a frame with the right position and length, and otherwise rebuilds the file from the segment.
 //! Four bytes a record buy reads of one record by two small `pread`s, exact ranges for long reads,
 //! and no memory that grows with the log.
+//!
+//! The file grows with every group, so a full disk refuses it while the segment, whose room was
+//! made beforehand, still takes records. What it refuses waits in memory (`Unwritten`), so that
+//! what is acknowledged can be read; a segment with such offsets stays open until they are written.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -34,6 +38,37 @@ pub struct Segment {
     pub path: PathBuf,
     pub data: File,
     ends: File,
+    unwritten: Mutex<Unwritten>,
+}
+
+/// Offsets that the side file did not take: those of the records from `from` on, counted in the
+/// segment. At most four bytes for each of its records.
+#[derive(Debug, Default)]
+struct Unwritten {
+    from: usize,
+    ends: Vec<u32>,
+}
+
+impl Unwritten {
+    /// Takes in the offsets of the records from `from` on; what was held of them before is replaced.
+    fn add(&mut self, from: usize, ends: &[u32]) {
+        if self.ends.is_empty() || from < self.from {
+            self.from = from;
+            self.ends.clear();
+        }
+        // Records between, if there are any, have their offsets in the file or get them rebuilt.
+        self.ends.resize(from - self.from, 0);
+        self.ends.extend_from_slice(ends);
+    }
+
+    /// Puts the offsets held in place of those read, which belong to the records from `from` on.
+    fn lay_over(&self, from: usize, read: &mut Vec<u32>, most: usize) {
+        let (begin, end) = (self.from.max(from), (self.from + self.ends.len()).min(from + most));
+        if begin < end {
+            read.resize(read.len().max(end - from), 0);
+            read[begin - from..end - from].copy_from_slice(&self.ends[begin - self.from..end - self.from]);
+        }
+    }
 }
 
 pub fn file_name(first: u64) -> String {
@@ -57,7 +92,7 @@ impl Segment {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let ends = options.open(path.with_extension("ends"))?;
-        Ok(Segment { first, path, data, ends })
+        Ok(Segment { first, path, data, ends, unwritten: Mutex::default() })
     }
 
     /// Why the head of the file is not what it must be.
@@ -84,16 +119,19 @@ impl Segment {
     /// before them. Fewer, or zeros, where the side file has no answer.
     pub fn ends(&self, first: u64, count: usize) -> io::Result<Vec<u32>> {
         let skip = (first - self.first) as usize;
-        let mut bytes = vec![0; 4 * (count + 1)];
-        let read = match skip {
-            0 => 4 + read_up_to(&self.ends, &mut bytes[4..], 0)?,
-            _ => read_up_to(&self.ends, &mut bytes, 4 * (skip as u64 - 1))?,
-        };
-        bytes.truncate(read);
-        let (words, _) = bytes.as_chunks::<4>();
+        // The first record of a segment has no predecessor to end where it begins.
+        let (from, wanted) = (skip.saturating_sub(1), if skip == 0 { count } else { count + 1 });
+        // Memory before the file: offsets move from there to here.
+        let mut held = Vec::new();
+        self.unwritten().lay_over(from, &mut held, wanted);
+        let mut bytes = vec![0; 4 * wanted];
+        let read = read_up_to(&self.ends, &mut bytes, 4 * from as u64)?;
+        let (words, _) = bytes[..read].as_chunks::<4>();
         let mut ends: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        ends.resize(ends.len().max(held.len()), 0);
+        ends.iter_mut().zip(held).filter(|(_, held)| *held != 0).for_each(|(end, held)| *end = held);
         if skip == 0 {
-            ends[0] = SEGMENT_HEAD as u32;
+            ends.insert(0, SEGMENT_HEAD as u32);
         }
         Ok(ends)
     }
@@ -106,10 +144,30 @@ impl Segment {
         }
     }
 
-    /// Notes where the frames of the records from `first` on end.
-    pub fn note_ends(&self, first: u64, ends: &[u32]) -> io::Result<()> {
-        let bytes: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-        self.ends.write_all_at(&bytes, 4 * (first - self.first))
+    /// Notes where the frames of the records from `first` on end. What the disk does not take waits
+    /// in memory and is written with what comes next.
+    pub fn note_ends(&self, first: u64, ends: &[u32]) {
+        let mut unwritten = self.unwritten();
+        let fresh = unwritten.ends.is_empty();
+        unwritten.add((first - self.first) as usize, ends);
+        let bytes: Vec<u8> = unwritten.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+        match self.ends.write_all_at(&bytes, 4 * unwritten.from as u64) {
+            Ok(()) => *unwritten = Unwritten::default(),
+            // Once is enough: on a full disk every group fails.
+            Err(error) if fresh => {
+                tracing::warn!(%error, "the offsets of a segment wait in memory for the disk to take them");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Whether nothing would be lost by closing it.
+    fn can_close(&self) -> bool {
+        self.unwritten().ends.is_empty()
+    }
+
+    fn unwritten(&self) -> std::sync::MutexGuard<'_, Unwritten> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Rebuilds the side file for the records below `head`.
@@ -129,7 +187,8 @@ impl Segment {
             position = found.position + 1;
             ends.push(at as u32);
         }
-        self.note_ends(self.first, &ends)
+        self.note_ends(self.first, &ends);
+        Ok(())
     }
 
     pub fn place(&self, offset: u64) -> String {
@@ -197,7 +256,11 @@ impl Chain {
             open.swap(0, index);
         } else {
             let segment = Segment::open(&self.dir, first)?;
-            open.truncate(OPEN - 1);
+            while open.len() >= OPEN
+                && let Some(oldest) = open.iter().rposition(|segment| segment.can_close())
+            {
+                open.remove(oldest);
+            }
             open.push_front(Arc::new(segment));
         }
         Ok(Arc::clone(&open[0]))

@@ -190,7 +190,7 @@ impl Recovery<'_> {
             self.damaged(self.head, segment.place(whole), "a batch is not whole");
         }
         ends.truncate((self.head - noted_from) as usize);
-        segment.note_ends(noted_from, &ends)?;
+        segment.note_ends(noted_from, &ends);
         Ok(Ends { at: whole, group_at: group_at.min(whole) })
     }
 

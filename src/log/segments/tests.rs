@@ -54,3 +54,21 @@ async fn the_contract_holds_with_the_usual_options() {
 async fn the_contract_holds_across_small_segments_and_generations() {
     contract::run(|| Small(quick_dir())).await;
 }
+
+#[tokio::test]
+async fn a_group_commit_is_counted() {
+    let count = || {
+        let text = crate::telemetry::exporter::render();
+        let of = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(&format!("{name}_count"))).unwrap();
+            line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        (of(crate::telemetry::metrics::LOG_COMMIT_SECONDS), of(crate::telemetry::metrics::LOG_COMMIT_RECORDS))
+    };
+    let before = count();
+    let log = Segments::open(small(quick_dir().path())).unwrap();
+    log.append(vec![record("app", 0)]).await.unwrap();
+    let after = count();
+    // Other tests of this process count too.
+    assert!(after.0 > before.0 && after.1 > before.1, "{before:?} {after:?}");
+}

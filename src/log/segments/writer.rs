@@ -25,7 +25,9 @@ use super::chain::{SEGMENT_HEAD, Segment};
 use super::frame::{self, Encoded};
 use super::ids::{Key, LookedUp};
 use super::space::{PAGE, Space};
-use crate::log::{Error, Outcome};
+use crate::clock::Stopwatch;
+use crate::log::{Cause, Error, Outcome};
+use crate::telemetry::metrics;
 
 /// Bytes of one group, unless a single batch is longer.
 const GROUP: usize = 4 << 20;
@@ -150,7 +152,7 @@ impl Writer {
 
     /// Makes sure of memory for the ids and of room for `bytes` in one segment.
     fn prepare(&mut self, bytes: u64) -> Result<(), Error> {
-        self.shared.ids.make_room().map_err(|reason| self.shared.fail(reason))?;
+        self.shared.ids.make_room().map_err(|reason| self.shared.fail(Cause::Index, reason))?;
         let no_room = |source| Error::Unavailable { reason: "no room for the log", source: Some(source) };
         let full = self.place.end + bytes > self.space.limit();
         if full && self.place.end > SEGMENT_HEAD {
@@ -201,7 +203,7 @@ impl Writer {
         if self.group.bytes.is_empty() {
             return Ok(());
         }
-        let disk = &self.shared.disk;
+        let (disk, watch) = (&self.shared.disk, Stopwatch::start());
         let length = self.group.bytes.len();
         // Whole pages, zeros where nothing stands yet: the kernel need not read what it overwrites.
         let padded = (self.place.end + length as u64).next_multiple_of(PAGE) - self.place.end;
@@ -218,11 +220,14 @@ impl Writer {
                 Err(_) => self.unknown("the log could not be written, nor what was begun undone", written),
             });
         }
-        disk.sync(&self.file).map_err(|source| self.unknown("the log could not be synced", source))
+        disk.sync(&self.file).map_err(|source| self.unknown("the log could not be synced", source))?;
+        ::metrics::histogram!(metrics::LOG_COMMIT_SECONDS).record(watch.elapsed().as_secs_f64());
+        ::metrics::histogram!(metrics::LOG_COMMIT_RECORDS).record(self.group.ids.len() as f64);
+        Ok(())
     }
 
     fn unknown(&self, reason: &'static str, source: io::Error) -> Error {
-        self.shared.fail(format!("{reason}: {source}"));
+        self.shared.fail(Cause::Unsure, format!("{reason}: {source}"));
         Error::Unknown { reason, source: Some(source) }
     }
 
@@ -231,10 +236,7 @@ impl Writer {
         if self.group.ids.is_empty() {
             return;
         }
-        if let Err(error) = self.place.segment.note_ends(self.head, &self.group.ends) {
-            // Not lost: whoever reads rebuilds it.
-            tracing::warn!(%error, "the offsets of a segment could not be written");
-        }
+        self.place.segment.note_ends(self.head, &self.group.ends);
         self.place.end += self.group.bytes.len() as u64;
         self.head += self.group.ids.len() as u64;
         self.shared.head.send_replace(self.head);

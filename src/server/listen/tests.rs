@@ -68,6 +68,7 @@ struct Place {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     ready: Arc<AtomicBool>,
+    calls: Arc<Calls>,
     serving: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -76,18 +77,17 @@ async fn place(tokens: Option<&std::path::Path>, drain_ms: u64) -> Place {
     config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.server.drain_ms = drain_ms;
     let clock = Arc::new(ManualClock::at(Timestamp::EPOCH));
-    let gate = Arc::new(Gate {
-        authenticator: Authenticator::new(tokens, clock).unwrap(),
-        request_ids: RequestIds::new(Timestamp::EPOCH),
-    });
     let (stop, stopping) = watch::channel(false);
+    let authenticator = Authenticator::new(tokens, clock).unwrap();
+    let gate = Arc::new(Gate::new(authenticator, RequestIds::new(Timestamp::EPOCH), stopping.clone()));
     let service = IngestServiceServer::new(Named { stop: stopping.clone() });
     let ready = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&ready);
     let check: Ready =
         Arc::new(move || if seen.load(Ordering::SeqCst) { Ok(()) } else { Err("on purpose".to_owned()) });
-    let listener = open(&config, Routes::new(Guarded::new(service, &gate)), check, stopping).await.unwrap();
-    Place { address: listener.address, stop, ready, serving: listener.serving }
+    let (routes, calls) = (Routes::new(Guarded::new(service, &gate)), Arc::clone(&gate.calls));
+    let listener = open(&config, routes, check, Arc::clone(&calls), stopping).await.unwrap();
+    Place { address: listener.address, stop, ready, calls, serving: listener.serving }
 }
 
 impl Place {
@@ -218,4 +218,27 @@ async fn a_call_that_hangs_does_not_outlive_the_deadline() {
     place.end().await;
     assert!(!hanging.is_finished(), "the call was still running when the listener ended");
     hanging.abort();
+}
+
+#[tokio::test]
+async fn whoever_calls_while_others_are_answered_hears_that_it_stops() {
+    let place = place(None, 60_000).await;
+    let mut client = place.client().await;
+    let mut hanging = place.client().await;
+    let hanging =
+        tokio::spawn(
+            async move { hanging.batch_record_events(pb::BatchRecordEventsRequest::default()).await },
+        );
+    client.record_event(event()).await.unwrap();
+    while place.calls.running() == 0 {
+        tokio::task::yield_now().await;
+    }
+    place.stop.send_replace(true);
+    for mut client in [client, place.client().await] {
+        let status = client.record_event(event()).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "STOPPING"));
+        assert!(status.get_error_details().retry_info().is_some());
+    }
+    hanging.abort();
+    place.end().await;
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::event::{Body, LegalBasis, PurposeBasis, Source};
-use crate::domain::id::{Country, Id};
+use crate::domain::event::catalogue::{ActivityRegistered, DataCollected};
+use crate::domain::event::{Body, LegalBasis, PurposeBasis, Safeguard, Source};
+use crate::domain::id::{Country, Id, Regime};
 use crate::views::person::Tally;
+use crate::views::registers::Registers;
 use crate::views::report::{Line, Origin, tally_up};
 
 /// (service, record kind, category, slot): what is decided about, is decided about one of these.
@@ -30,6 +32,9 @@ pub struct Datum {
     pub sensitive: Option<bool>,
     pub encrypted_at_rest: Option<bool>,
     pub purposes: BTreeSet<(Id, Option<LegalBasis>, Origin)>,
+    /// Whose law applies, and what protects the data.
+    pub regimes: BTreeSet<Regime>,
+    pub safeguards: BTreeSet<Safeguard>,
     /// Where category and record kind come from; several where collections differ.
     pub origins: BTreeSet<Origin>,
 }
@@ -76,6 +81,36 @@ fn purposes(line: &Line, stated: &[PurposeBasis]) -> Vec<(Option<Id>, Option<Leg
     list.iter().map(|purpose| (Some(purpose.id.clone()), Some(purpose.basis), origin.clone())).collect()
 }
 
+/// Regimes of a line: those stated, else its activity's.
+pub fn regimes(line: &Line) -> Vec<Regime> {
+    match &line.revision {
+        Some(revision) if line.shape.regimes.is_empty() => revision.entry.body.regimes.to_vec(),
+        _ => line.shape.regimes.clone(),
+    }
+}
+
+/// What a collection adds to: one datum per category, named as the emitter or the register says.
+pub fn datum_keys(
+    service: Option<&Id>,
+    body: &DataCollected,
+    registered: Option<&ActivityRegistered>,
+) -> Vec<DatumKey> {
+    let stated =
+        if body.cats.is_empty() { registered.map_or(&[][..], |activity| &activity.cats) } else { &body.cats };
+    let mut cats = stated.to_vec();
+    if cats.is_empty() {
+        cats.extend(UNMAPPED.parse::<Id>());
+    }
+    let record_kind = body.record_kind.clone().or_else(|| registered?.record_kind.clone());
+    let key = |category| DatumKey {
+        service: service.cloned(),
+        record_kind: record_kind.clone(),
+        category,
+        slot: body.slot.clone(),
+    };
+    cats.into_iter().map(key).collect()
+}
+
 /// A category that neither the emitter nor the register named.
 pub const UNMAPPED: &str = "unmapped";
 
@@ -98,23 +133,16 @@ impl DataSection {
         }
     }
 
-    fn collected(&mut self, line: &Line, body: &crate::domain::event::catalogue::DataCollected) {
-        let registered = line.revision.as_ref().map(|revision| &revision.entry.body);
-        let (mut cats, mut origin) = categories(line, &body.cats);
-        if cats.is_empty() {
-            cats.extend(UNMAPPED.parse::<Id>());
-            origin = Origin::Unmapped;
-        }
-        let record_kind = body.record_kind.clone().or_else(|| registered?.record_kind.clone());
+    fn collected(&mut self, line: &Line, body: &DataCollected) {
+        let registered = line.revision.as_ref().map(|revision| &*revision.entry.body);
+        let (_, origin) = categories(line, &body.cats);
         let source = body.source.or_else(|| registered?.source);
         let sensitive = body.sensitive.or_else(|| registered?.sensitive);
         let purposes = purposes(line, &body.purposes);
-        for category in cats {
-            let required =
-                body.required.or_else(|| registered.map(|activity| activity.required.contains(&category)));
-            let service = line.shape.service.clone();
-            let key =
-                DatumKey { service, record_kind: record_kind.clone(), category, slot: body.slot.clone() };
+        for key in datum_keys(line.shape.service.as_ref(), body, registered) {
+            let required = body
+                .required
+                .or_else(|| registered.map(|activity| activity.required.contains(&key.category)));
             let datum = self.data.entry(key).or_insert_with_key(|key| Datum::new(key.clone(), line.tally));
             datum.collected.add(line.tally);
             datum.activities.extend(line.shape.activity.clone());
@@ -124,6 +152,10 @@ impl DataSection {
             datum.required = either(datum.required, required);
             datum.sensitive = either(datum.sensitive, sensitive);
             datum.encrypted_at_rest = both(datum.encrypted_at_rest, body.encrypted_at_rest);
+            datum.regimes.extend(regimes(line));
+            datum
+                .safeguards
+                .extend(registered.iter().flat_map(|activity| activity.safeguards.iter().copied()));
             datum.origins.insert(origin.clone());
             for (purpose, basis, origin) in &purposes {
                 datum.purposes.extend(purpose.clone().map(|id| (id, *basis, origin.clone())));
@@ -168,7 +200,17 @@ impl DataSection {
         purpose
     }
 
-    pub fn finish(self) -> (Vec<Datum>, Vec<PurposeUse>, Vec<SourceLine>) {
+    pub fn finish(
+        mut self,
+        registers: &Registers,
+        known_at: u64,
+    ) -> (Vec<Datum>, Vec<PurposeUse>, Vec<SourceLine>) {
+        for datum in self.data.values_mut().filter(|datum| datum.storage_countries.is_empty()) {
+            // Where nobody stated it, the data lie where the service keeps its data.
+            let service = datum.key.service.as_ref();
+            let service = service.and_then(|id| registers.service_at(id, datum.collected.last, known_at));
+            datum.storage_countries.extend(service.and_then(|entry| entry.body.storage_country));
+        }
         let sources = self.sources.into_iter().map(|((source, emitter, service), collected)| SourceLine {
             source,
             emitter,
@@ -193,6 +235,8 @@ impl Datum {
             sensitive: None,
             encrypted_at_rest: None,
             purposes: BTreeSet::new(),
+            regimes: BTreeSet::new(),
+            safeguards: BTreeSet::new(),
             origins: BTreeSet::new(),
         }
     }

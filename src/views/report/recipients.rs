@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::event::catalogue::{DataShared, DataTransferred, SdkObserved};
 use crate::domain::event::{Body, LegalBasis, Safeguard, ShareMethod, TransferMode};
-use crate::domain::id::{Country, Id};
+use crate::domain::id::{Country, Id, Regime};
 use crate::views::person::Tally;
 use crate::views::registers::{Entry, Registers};
-use crate::views::report::{Line, Origin, categories, tally_up};
+use crate::views::report::{Line, Origin, categories, regimes, tally_up};
 
 /// Somebody who was given data.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,12 +39,17 @@ pub struct Sdk {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transfer {
     pub key: TransferKey,
+    /// The importer as registered at the last transfer.
+    pub importer: Option<Entry<crate::domain::event::catalogue::RecipientRegistered>>,
     pub categories: BTreeSet<Id>,
     pub purposes: BTreeSet<Id>,
     pub sensitive: Option<bool>,
     /// What emitters claim allows it.
     pub claimed_mechanisms: BTreeSet<Id>,
     pub claimed_exemptions: BTreeSet<Id>,
+    /// Whose law applies, and what protects the data.
+    pub regimes: BTreeSet<Regime>,
+    pub safeguards: BTreeSet<Safeguard>,
     pub transferred: Tally,
     pub origins: BTreeSet<Origin>,
 }
@@ -143,16 +148,23 @@ impl RecipientSection {
         let (cats, origin) = categories(line, &body.cats);
         let transfer = self.transfers.entry(key).or_insert_with_key(|key| Transfer {
             key: key.clone(),
+            importer: None,
             categories: BTreeSet::new(),
             purposes: BTreeSet::new(),
             sensitive: None,
             claimed_mechanisms: BTreeSet::new(),
             claimed_exemptions: BTreeSet::new(),
+            regimes: BTreeSet::new(),
+            safeguards: BTreeSet::new(),
             transferred: Tally { count: 0, ..line.tally },
             origins: BTreeSet::new(),
         });
         transfer.categories.extend(cats);
         transfer.origins.insert(origin);
+        transfer.regimes.extend(regimes(line));
+        transfer
+            .safeguards
+            .extend(registered.iter().flat_map(|activity| activity.safeguards.iter().copied()));
         match (&body.purpose, registered) {
             (Some(purpose), _) => {
                 transfer.purposes.insert(purpose.clone());
@@ -176,6 +188,12 @@ impl RecipientSection {
             recipient.registered = last
                 .and_then(|last| registers.recipient_at(&recipient.recipient_id, last, known_at))
                 .cloned();
+        }
+        for transfer in self.transfers.values_mut() {
+            let importer = transfer.key.importer.as_ref();
+            let entry =
+                importer.and_then(|id| registers.recipient_at(id, transfer.transferred.last, known_at));
+            transfer.importer = entry.cloned();
         }
         (self.recipients.into_values().collect(), self.transfers.into_values().collect())
     }

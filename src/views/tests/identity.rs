@@ -174,8 +174,22 @@ fn long_posting_lists_page_and_fold_again() {
             break;
         }
     }
-    let expected: Vec<u64> = (0..=100).rev().filter(|n| n % 4 != 3).collect();
+    let mut expected: Vec<u64> = (0..=100).rev().filter(|n| n % 4 != 3).collect();
     assert_eq!(seen, expected);
+    expected.reverse();
+    // From every position on, in pages of every size, so that a page begins inside each block.
+    for from in 0..=101 {
+        let rest: Vec<u64> = expected.iter().copied().filter(|position| *position >= from).collect();
+        for size in [1, 7, 60, 200] {
+            let page = ask.subject_events_from(person(1), from, None, size).unwrap();
+            let found: Vec<u64> = page.iter().map(|view| view.position).collect();
+            assert_eq!(found, rest[..size.min(rest.len())], "from {from}, {size} at once");
+        }
+    }
+    let known = ask.subject_events_from(person(1), 0, Some(50), 200).unwrap();
+    assert!(
+        known.iter().map(|view| view.position).eq(expected.into_iter().filter(|position| *position < 50))
+    );
 }
 
 #[test]

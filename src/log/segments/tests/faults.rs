@@ -206,3 +206,32 @@ async fn closing_ends_waiting_and_appending_but_not_reading() {
     assert_eq!(log.read(0, 9, 9_999).await.unwrap().len(), 1);
     assert_eq!(tail::read(dir.path()).unwrap(), Ok(1));
 }
+
+#[tokio::test]
+async fn a_side_file_that_cannot_grow_hides_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    // Takes nothing, and reads as zeros.
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("00000000000000000000.ends")).unwrap();
+    for opened in 0..3 {
+        let (_, log) = open(&dir);
+        for n in 0..10 {
+            log.append(vec![record("app", 20 * opened + 2 * n), record("app", 20 * opened + 2 * n + 1)])
+                .await
+                .unwrap();
+        }
+        let head = log.head();
+        assert_eq!(head, 20 * (opened + 1));
+        let read = log.read(0, 999, 1 << 20).await.unwrap();
+        assert!(read.iter().map(|record| record.position).eq(0..head));
+        for position in 0..head {
+            assert_eq!(log.get(&[position]).await.unwrap()[0], read[position as usize]);
+        }
+        assert_eq!(log.status().read_only, None);
+    }
+    std::fs::remove_file(dir.path().join("00000000000000000000.ends")).unwrap();
+    let (_, log) = open(&dir);
+    assert_eq!(log.read(0, 999, 1 << 20).await.unwrap().len(), 60);
+    log.append(vec![record("app", 99)]).await.unwrap();
+    let length = std::fs::metadata(dir.path().join("00000000000000000000.ends")).unwrap().len();
+    assert_eq!(length, 4 * 61, "what waited in memory is written with what comes next");
+}

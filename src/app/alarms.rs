@@ -1,0 +1,159 @@
+//! What needs a person: which alarms stand, since when, and what leads out of each.
+//!
+//! Alarms are looked for, not raised: each look compares what is wrong now with what was wrong
+//! before, and says in the log what has changed. A restart looks anew, and so begins anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::app::App;
+use crate::app::status::LAG_LIMIT;
+use crate::disk::Seen;
+use crate::domain::time::Timestamp;
+use crate::log::{self, Cause};
+
+/// Something that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Stable; `deploy/README.md` has a row for each.
+    pub code: &'static str,
+    pub message: String,
+    pub way_out: &'static str,
+    /// When it was first noticed since the service started.
+    pub since: Timestamp,
+}
+
+/// Since when which alarms stand.
+#[derive(Debug, Default)]
+pub struct Standing(Mutex<BTreeMap<&'static str, Timestamp>>);
+
+/// What an alarm is judged by.
+#[derive(Debug)]
+pub struct State<'a> {
+    pub log: &'a log::Status,
+    pub stale: Option<String>,
+    pub lag: u64,
+    pub disk: Option<Seen>,
+    pub at_reserve: bool,
+}
+
+impl App {
+    /// Looks for what is wrong. Cheap enough for once a second.
+    pub fn look_for_alarms(&self, log: &log::Status) -> Vec<Alarm> {
+        let state = State {
+            log,
+            stale: self.views.stale(),
+            lag: self.views.lag(),
+            disk: self.reserve.seen(),
+            at_reserve: self.reserve.is_reached(),
+        };
+        self.alarms.note(state.wrong(self.clock.now()))
+    }
+}
+
+impl Standing {
+    /// Gives each alarm the time at which it was first noticed, and logs what is new or over.
+    fn note(&self, mut alarms: Vec<Alarm>) -> Vec<Alarm> {
+        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.retain(|code, _| {
+            let stands = alarms.iter().any(|alarm| alarm.code == *code);
+            if !stands {
+                tracing::info!(code, "an alarm is over");
+            }
+            stands
+        });
+        for alarm in &mut alarms {
+            alarm.since = *standing.entry(alarm.code).or_insert_with(|| {
+                let (code, way_out) = (alarm.code, alarm.way_out);
+                tracing::warn!(code, message = alarm.message, way_out, "an alarm stands");
+                alarm.since
+            });
+        }
+        alarms
+    }
+}
+
+impl State<'_> {
+    fn wrong(&self, now: Timestamp) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        let mut raise = |code, message, way_out| alarms.push(Alarm { code, message, way_out, since: now });
+        if let Some(why) = &self.log.read_only {
+            raise("log_read_only", why.clone(), out_of_read_only(self.log.cause));
+        }
+        if self.at_reserve {
+            let Seen { free, reserve } = self.disk.unwrap_or(Seen { free: 0, reserve: 0 });
+            raise(
+                "disk_reserve",
+                format!("{free} bytes are free on the disk, less than its reserve of {reserve}"),
+                "free space or enlarge the disk: emitters are served again by themselves, without a restart",
+            );
+        }
+        if let Some(why) = &self.stale {
+            raise(
+                "views_stale",
+                why.clone(),
+                "wait until they have caught up; if they have stopped, `custody views rebuild`",
+            );
+        }
+        if self.lag > LAG_LIMIT {
+            raise(
+                "views_lag",
+                format!("the views lack {} records", self.lag),
+                "ingestion is slowed until they have caught up; give the machine more processor",
+            );
+        }
+        alarms
+    }
+}
+
+fn out_of_read_only(cause: Option<Cause>) -> &'static str {
+    match cause {
+        Some(Cause::Unsure) => {
+            "restart: recovery decides what is there, and what was not acknowledged is sent again; if it comes \
+             back, replace the disk"
+        }
+        Some(Cause::Index) => "restart: the index is rebuilt from the log",
+        Some(Cause::Damage) | None => {
+            "keep the directory as it is, run `custody fsck --offline`, restore from a copy what it names"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(cause: Option<Cause>) -> log::Status {
+        let read_only = cause.map(|_| "why".to_owned());
+        log::Status { head: 0, bytes_on_disk: 0, bytes_waiting: 0, read_only, cause }
+    }
+
+    fn state(log: &log::Status, at_reserve: bool) -> State<'_> {
+        State { log, stale: None, lag: 0, disk: Some(Seen { free: 1, reserve: 2 }), at_reserve }
+    }
+
+    #[test]
+    fn each_cause_has_its_own_way_out() {
+        let ways = [Cause::Unsure, Cause::Index, Cause::Damage].map(|cause| {
+            let log = log(Some(cause));
+            state(&log, false).wrong(Timestamp::EPOCH)[0].way_out
+        });
+        assert!(ways[0].contains("restart") && !ways[0].contains("fsck"), "{}", ways[0]);
+        assert!(ways[1].contains("rebuilt"), "{}", ways[1]);
+        assert!(ways[2].contains("fsck") && !ways[2].contains("restart:"), "{}", ways[2]);
+    }
+
+    #[test]
+    fn an_alarm_keeps_its_time_until_it_is_over() {
+        let (standing, log) = (Standing::default(), log(None));
+        let at = |hour: i64| Timestamp::EPOCH.plus_ms(hour * 3_600_000);
+        let since = |hour: i64, at_reserve: bool| {
+            let noted = standing.note(state(&log, at_reserve).wrong(at(hour)));
+            noted.first().map(|alarm| (alarm.code, alarm.since))
+        };
+        assert_eq!(since(1, true), Some(("disk_reserve", at(1))));
+        assert_eq!(since(2, true), Some(("disk_reserve", at(1))));
+        assert_eq!(since(3, false), None);
+        assert_eq!(since(4, true), Some(("disk_reserve", at(4))));
+    }
+}

@@ -1,0 +1,144 @@
+//! The vault's generation in the log, by which a vault that is older than the log is found out
+//! before anybody is looked up in it (DESIGN 6): a copy put back would lack people whom records
+//! name, and would have keys again that were destroyed.
+//!
+//! Written once an hour where the generation has changed. A mark says what the vault had committed
+//! before it, so a vault that is newer than the newest mark is as it should be. What was committed
+//! in the last hour may be missing without being noticed.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::app::App;
+use crate::app::error::Error;
+use crate::domain::event::catalogue::VaultMarked;
+use crate::domain::event::{Body, EventType};
+use crate::domain::time::Timestamp;
+use crate::record::Header;
+use crate::views::Filter;
+
+/// Between two marks.
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+/// Records behind the views' position that are read for a mark at the start.
+const TAIL: u64 = 1 << 18;
+/// Records and bytes read at once.
+const RECORDS: usize = 4_096;
+const BYTES: usize = 4 << 20;
+
+/// What the newest mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    generation: u64,
+    position: u64,
+    at: Timestamp,
+}
+
+/// The newest mark that is known of.
+#[derive(Debug, Default)]
+pub struct Newest(Mutex<Option<Mark>>);
+
+/// The vault is not the one that the log was written with, but an earlier state of it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the vault is older than the log: it stands at generation {found}, but the log says at position {position} \
+     that it has been at {marked}. People made since then would be missing, and keys destroyed since then would \
+     be back. Put back the newest copy of the `vault` folder; the keyring and the log stay as they are"
+)]
+pub struct OlderVault {
+    pub found: u64,
+    pub marked: u64,
+    pub position: u64,
+}
+
+impl App {
+    /// Compares the vault with the newest mark in the log. A log that cannot be read says so
+    /// elsewhere, and does not keep what can still be answered from being answered.
+    pub async fn check_vault(&self) -> Result<Option<OlderVault>, Error> {
+        let mark = match self.newest_mark().await {
+            Ok(mark) => mark,
+            Err(error) => {
+                tracing::warn!(%error, "the vault could not be compared with the log");
+                return Ok(None);
+            }
+        };
+        let Some(mark) = mark else { return Ok(None) };
+        *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+        let found = self.vault.status().await?.generation;
+        let Mark { generation: marked, position, .. } = mark;
+        Ok((found < marked).then_some(OlderVault { found, marked, position }))
+    }
+
+    /// Records the vault's generation if it has changed and the last mark is an hour old.
+    pub async fn mark_vault(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let last = *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (marked, since) = match last {
+            Some(mark) => (mark.generation, mark.at),
+            None => (0, self.log_began().await?),
+        };
+        if now.since(since) < HOUR_MS {
+            return Ok(());
+        }
+        // Committed before the event is recorded, so the log never says more than the vault has.
+        let generation = self.vault.status().await?.generation;
+        if generation == marked {
+            return Ok(());
+        }
+        let body = VaultMarked { generation: Some(generation) };
+        let receipt = self.record_own(Body::VaultMarked(Box::new(body)), Vec::new()).await?;
+        let mark = Mark { generation, position: receipt.position, at: receipt.recorded_at };
+        *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+        Ok(())
+    }
+
+    /// From the log, so that the first hour ends however often the service is restarted.
+    async fn log_began(&self) -> Result<Timestamp, Error> {
+        match self.log.get(&[0]).await?.pop() {
+            Some(first) => Ok(Header::parse(&first.header)?.recorded_at),
+            None => Ok(self.started_at),
+        }
+    }
+
+    /// From the views, and from what they have not read yet.
+    async fn newest_mark(&self) -> Result<Option<Mark>, Error> {
+        let (listed, applied) = self.listed_mark().await?;
+        let head = self.log.head();
+        let mut at = applied.max(head.saturating_sub(TAIL));
+        let mut newest = listed;
+        while at < head {
+            let records = self.log.read(at, RECORDS, BYTES).await?;
+            let Some(last) = records.last() else { break };
+            at = last.position + 1;
+            for record in &records {
+                let header = Header::parse(&record.header)?;
+                if header.event_type == EventType::VaultMarked {
+                    let body = header.body(None)?;
+                    newest = mark_of(&body, record.position, header.recorded_at).or(newest);
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    async fn listed_mark(&self) -> Result<(Option<Mark>, u64), Error> {
+        let filter = Filter { types: vec![EventType::VaultMarked], ..Filter::default() };
+        self.ask(move |ask| {
+            let mut cursor = None;
+            loop {
+                let page = ask.list(&filter, cursor, 1)?;
+                if let Some(view) = page.events.first() {
+                    return Ok((mark_of(&view.body, view.position, view.recorded_at), page.applied));
+                }
+                if page.next.is_none() {
+                    return Ok((None, page.applied));
+                }
+                cursor = page.next;
+            }
+        })
+        .await
+    }
+}
+
+fn mark_of(body: &Body, position: u64, at: Timestamp) -> Option<Mark> {
+    let Body::VaultMarked(body) = body else { return None };
+    Some(Mark { generation: body.generation?, position, at })
+}

@@ -1,0 +1,90 @@
+//! A vault that is older than the log.
+
+use std::path::Path;
+
+use super::*;
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+async fn people(running: &Running, place: &Place, numbers: std::ops::Range<u8>) {
+    let mut ingest = client(running).await.ingest();
+    for n in numbers {
+        let request = pb::RecordEventRequest { event: Some(place.event(n)) };
+        ingest.record_event(request).await.unwrap();
+    }
+}
+
+async fn marks(running: &Running) -> usize {
+    let filter = pb::EventFilter { types: vec!["VaultMarked".to_owned()], ..Default::default() };
+    let request = pb::ListEventsRequest {
+        filter: Some(filter),
+        at_least: Some(running.app().log.head() - 1),
+        ..Default::default()
+    };
+    client(running).await.events().list_events(request).await.unwrap().into_inner().events.len()
+}
+
+/// An hour passes and the node is tended.
+async fn an_hour_later(running: &Running, place: &Place) {
+    place.clock.advance_ms(HOUR_MS);
+    running.node.tend(place.clock.now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_generation_is_marked_hourly_where_it_has_changed() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    people(&running, &place, 0..2).await;
+    running.node.tend(place.clock.now()).await.unwrap();
+    assert_eq!(marks(&running).await, 0, "no hour has passed");
+    an_hour_later(&running, &place).await;
+    assert_eq!(marks(&running).await, 1);
+    let generation = running.app().vault.status().await.unwrap().generation;
+    an_hour_later(&running, &place).await;
+    let settled = running.app().vault.status().await.unwrap().generation;
+    assert_eq!(marks(&running).await, 1 + usize::from(settled != generation));
+    people(&running, &place, 2..3).await;
+    let before = marks(&running).await;
+    running.node.tend(place.clock.now()).await.unwrap();
+    assert_eq!(marks(&running).await - before, usize::from(settled == generation), "at most one an hour");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_vault_is_refused_with_the_way_out() {
+    let place = Place::new();
+    let (vault, views) = (place.root.path().join("data/vault"), place.root.path().join("data/views"));
+    let [old, new] = ["old", "new"].map(|name| place.root.path().join(name));
+    let running = place.start().await.unwrap();
+    people(&running, &place, 0..2).await;
+    running.stop().await.unwrap();
+    copy(&vault, &old);
+    let running = place.start().await.unwrap();
+    people(&running, &place, 2..5).await;
+    an_hour_later(&running, &place).await;
+    assert_eq!(marks(&running).await, 1);
+    running.stop().await.unwrap();
+    copy(&vault, &new);
+
+    // With the views that know of the mark, and without them.
+    for with_views in [true, false] {
+        std::fs::remove_dir_all(&vault).unwrap();
+        copy(&old, &vault);
+        if !with_views {
+            std::fs::remove_dir_all(&views).unwrap();
+        }
+        let refused = place.start().await.err().unwrap();
+        let said = format!("{refused:#}");
+        assert!(said.contains("the vault is older than the log") && said.contains("Put back"), "{said}");
+    }
+    std::fs::remove_dir_all(&vault).unwrap();
+    copy(&new, &vault);
+    place.start().await.unwrap().stop().await.unwrap();
+}
