@@ -31,6 +31,7 @@ pub struct Standing(Mutex<BTreeMap<&'static str, Timestamp>>);
 #[derive(Debug)]
 pub struct State<'a> {
     pub log: &'a log::Status,
+    pub older_vault: Option<String>,
     pub stale: Option<String>,
     pub lag: u64,
     pub disk: Option<Seen>,
@@ -42,6 +43,7 @@ impl App {
     pub fn look_for_alarms(&self, log: &log::Status) -> Vec<Alarm> {
         let state = State {
             log,
+            older_vault: self.vault_mark.older().map(|older| older.to_string()),
             stale: self.views.stale(),
             lag: self.views.lag(),
             disk: self.reserve.seen(),
@@ -88,6 +90,13 @@ impl State<'_> {
                 "free space or enlarge the disk: emitters are served again by themselves, without a restart",
             );
         }
+        if let Some(why) = &self.older_vault {
+            raise(
+                "vault_older",
+                why.clone(),
+                "stop, put back the newest copy of the vault's folder, start; log and keyring stay",
+            );
+        }
         if let Some(why) = &self.stale {
             raise(
                 "views_stale",
@@ -129,7 +138,14 @@ mod tests {
     }
 
     fn state(log: &log::Status, at_reserve: bool) -> State<'_> {
-        State { log, stale: None, lag: 0, disk: Some(Seen { free: 1, reserve: 2 }), at_reserve }
+        State {
+            log,
+            older_vault: None,
+            stale: None,
+            lag: 0,
+            disk: Some(Seen { free: 1, reserve: 2 }),
+            at_reserve,
+        }
     }
 
     #[test]

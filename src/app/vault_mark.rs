@@ -6,7 +6,7 @@
 //! before it, so a vault that is newer than the newest mark is as it should be. What was committed
 //! in the last hour may be missing without being noticed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::app::App;
 use crate::app::error::Error;
@@ -18,8 +18,8 @@ use crate::views::Filter;
 
 /// Between two marks.
 const HOUR_MS: i64 = 60 * 60 * 1_000;
-/// Records behind the views' position that are read for a mark at the start.
-const TAIL: u64 = 1 << 18;
+/// Records behind the views' position that are read for a mark at the start. Few in tests.
+const TAIL: u64 = if cfg!(test) { 16 } else { 1 << 18 };
 /// Records and bytes read at once.
 const RECORDS: usize = 4_096;
 const BYTES: usize = 4 << 20;
@@ -32,12 +32,32 @@ struct Mark {
     at: Timestamp,
 }
 
-/// The newest mark that is known of.
+/// What is known of marks.
 #[derive(Debug, Default)]
-pub struct Newest(Mutex<Option<Mark>>);
+pub struct Newest(Mutex<Known>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    mark: Option<Mark>,
+    /// All of the log was searched. At a start whose views are made anew it is not, and the search is
+    /// repeated when they have caught up.
+    complete: bool,
+    older: Option<OlderVault>,
+}
+
+impl Newest {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That the vault is older than the log, found out only after the start.
+    pub fn older(&self) -> Option<OlderVault> {
+        self.lock().older
+    }
+}
 
 /// The vault is not the one that the log was written with, but an earlier state of it.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the vault is older than the log: it stands at generation {found}, but the log says at position {position} \
      that it has been at {marked}. People made since then would be missing, and keys destroyed since then would \
@@ -53,25 +73,33 @@ impl App {
     /// Compares the vault with the newest mark in the log. A log that cannot be read says so
     /// elsewhere, and does not keep what can still be answered from being answered.
     pub async fn check_vault(&self) -> Result<Option<OlderVault>, Error> {
-        let mark = match self.newest_mark().await {
-            Ok(mark) => mark,
+        let (mark, complete) = match self.newest_mark().await {
+            Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, "the vault could not be compared with the log");
                 return Ok(None);
             }
         };
-        let Some(mark) = mark else { return Ok(None) };
-        *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
         let found = self.vault.status().await?.generation;
-        let Mark { generation: marked, position, .. } = mark;
-        Ok((found < marked).then_some(OlderVault { found, marked, position }))
+        let older = mark.and_then(|Mark { generation: marked, position, .. }| {
+            (found < marked).then_some(OlderVault { found, marked, position })
+        });
+        *self.vault_mark.lock() = Known { mark, complete, older };
+        Ok(older)
     }
 
     /// Records the vault's generation if it has changed and the last mark is an hour old.
     pub async fn mark_vault(&self) -> Result<(), Error> {
         let now = self.clock.now();
-        let last = *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (marked, since) = match last {
+        if !self.vault_mark.lock().complete {
+            self.check_vault().await?;
+        }
+        let known = *self.vault_mark.lock();
+        if !known.complete || known.older.is_some() {
+            // A mark now would say that this vault is the newest.
+            return Ok(());
+        }
+        let (marked, since) = match known.mark {
             Some(mark) => (mark.generation, mark.at),
             None => (0, self.log_began().await?),
         };
@@ -86,7 +114,7 @@ impl App {
         let body = VaultMarked { generation: Some(generation) };
         let receipt = self.record_own(Body::VaultMarked(Box::new(body)), Vec::new()).await?;
         let mark = Mark { generation, position: receipt.position, at: receipt.recorded_at };
-        *self.vault_mark.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+        self.vault_mark.lock().mark = Some(mark);
         Ok(())
     }
 
@@ -98,11 +126,12 @@ impl App {
         }
     }
 
-    /// From the views, and from what they have not read yet.
-    async fn newest_mark(&self) -> Result<Option<Mark>, Error> {
+    /// From the views, and from what they have not read yet; and whether that is all of the log.
+    async fn newest_mark(&self) -> Result<(Option<Mark>, bool), Error> {
         let (listed, applied) = self.listed_mark().await?;
         let head = self.log.head();
         let mut at = applied.max(head.saturating_sub(TAIL));
+        let complete = at <= applied;
         let mut newest = listed;
         while at < head {
             let records = self.log.read(at, RECORDS, BYTES).await?;
@@ -116,7 +145,7 @@ impl App {
                 }
             }
         }
-        Ok(newest)
+        Ok((newest, complete))
     }
 
     async fn listed_mark(&self) -> Result<(Option<Mark>, u64), Error> {

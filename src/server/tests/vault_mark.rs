@@ -88,3 +88,34 @@ async fn an_older_vault_is_refused_with_the_way_out() {
     copy(&new, &vault);
     place.start().await.unwrap().stop().await.unwrap();
 }
+
+/// The views are made anew and the mark lies far back: it is found when they have caught up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_vault_is_found_out_late_where_the_views_are_new() {
+    let place = Place::new();
+    let (vault, views) = (place.root.path().join("data/vault"), place.root.path().join("data/views"));
+    let old = place.root.path().join("old");
+    let running = place.start().await.unwrap();
+    people(&running, &place, 0..1).await;
+    running.stop().await.unwrap();
+    copy(&vault, &old);
+    let running = place.start().await.unwrap();
+    people(&running, &place, 1..3).await;
+    an_hour_later(&running, &place).await;
+    people(&running, &place, 3..60).await;
+    running.stop().await.unwrap();
+
+    std::fs::remove_dir_all(&vault).unwrap();
+    copy(&old, &vault);
+    std::fs::remove_dir_all(&views).unwrap();
+    // The views may catch up while the start looks; then it is refused at once.
+    let Ok(running) = place.start().await else { return };
+    let client = client(&running).await;
+    let head = running.app().log.head();
+    running.app().views.wait_for(head, Duration::from_secs(60)).await.unwrap();
+    an_hour_later(&running, &place).await;
+    let status = client.admin().get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    assert!(status.alarms.iter().any(|alarm| alarm.code == "vault_older"), "{:?}", status.alarms);
+    assert_eq!(marks(&running).await, 1, "nothing says that this vault is the newest");
+    running.stop().await.unwrap();
+}
