@@ -9,6 +9,7 @@ pub mod events;
 pub mod fsck;
 pub mod house;
 pub mod keys;
+pub mod ledger;
 pub mod matter;
 pub mod own;
 pub mod record;
@@ -21,12 +22,14 @@ pub use error::Error;
 pub use house::House;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use crate::clock::Clock;
 use crate::domain::event::Event;
 use crate::domain::id::{Country, Id};
 use crate::domain::time::Timestamp;
+use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::record::Fingerprinter;
 use crate::vault::keyring::Keyring;
@@ -40,8 +43,11 @@ pub struct App {
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) views: Arc<Views>,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) house: House,
     pub(crate) started_at: Timestamp,
+    /// Set while the one event is recorded that a log may take which is not what was published.
+    pub(crate) recovering: AtomicBool,
     fingerprinter: Fingerprinter,
     /// The keys of the few controllers whose data lie here.
     organisations: RwLock<HashMap<Id, Arc<Holder>>>,
@@ -54,6 +60,7 @@ pub struct Ports {
     pub vault: Arc<dyn Vault>,
     pub views: Arc<Views>,
     pub keyring: Arc<Keyring>,
+    pub ledger: Arc<Ledger>,
 }
 
 impl App {
@@ -67,6 +74,8 @@ impl App {
             vault: ports.vault,
             views: ports.views,
             keyring: ports.keyring,
+            ledger: ports.ledger,
+            recovering: AtomicBool::new(false),
             house,
             fingerprinter: Fingerprinter::new(&secret),
             organisations: RwLock::default(),

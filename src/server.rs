@@ -6,6 +6,7 @@
 //! crash loses.
 
 pub mod listen;
+pub mod tiles;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,13 +23,17 @@ use crate::api::auth::Authenticator;
 use crate::api::events::Events;
 use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
+use crate::api::ledger::Ledger as LedgerApi;
 use crate::api::subjects::Subjects;
-use crate::app::keys::KeyringIndex;
+use crate::app::keys::{KeyringIndex, KeyringSigners};
 use crate::app::{App, House, Ports};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirlock::DirLock;
 use crate::domain::time::Timestamp;
+use crate::ledger::tlog::Policy;
+use crate::ledger::witness::Witnesses;
+use crate::ledger::{self, Ledger, http};
 use crate::log::Log;
 use crate::log::segments::{self, Segments};
 use crate::telemetry::request::RequestIds;
@@ -50,6 +55,7 @@ pub struct Node {
     log: Arc<Segments>,
     views: Arc<Views>,
     keyring: Arc<Keyring>,
+    ledger: Arc<Ledger>,
     _lock: DirLock,
 }
 
@@ -84,6 +90,8 @@ impl Node {
         let mut options = segments::Options::new(directory.join("log"));
         options.queue_bytes = usize::try_from(limits.log_queue_bytes)?;
         let log = Arc::new(Segments::open(options).context("the log cannot be opened")?);
+        // Before anything else sees the log: what was published decides whether it may be written.
+        let ledger = open_ledger(config, &log, &keyring)?;
         let options = sqlite::Options {
             // An entry per identifier, holder and association of a person.
             cache_entries: usize::try_from(limits.people_cached)?.saturating_mul(2),
@@ -103,14 +111,29 @@ impl Node {
             vault: Arc::new(vault),
             views: Arc::clone(&views),
             keyring: Arc::clone(&keyring),
+            ledger: Arc::clone(&ledger),
         };
         let app = App::new(ports, house(config)?)?;
-        Ok(Node { app: Arc::new(app), log, views, keyring, _lock: lock })
+        tokio::spawn(Arc::clone(&ledger).follow());
+        Ok(Node { app: Arc::new(app), log, views, keyring, ledger, _lock: lock })
+    }
+
+    /// The same for a log that lost its end. Views that have seen more than it has are of no use to
+    /// it; they are made again.
+    pub fn open_for_recovery(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Node> {
+        let opened = Node::open(config, clock);
+        match opened.as_ref().err().and_then(|error| error.downcast_ref::<views::Error>()) {
+            Some(views::Error::LostTail { .. }) => {
+                std::fs::remove_dir_all(config.data.directory.join("views")).context("the views")?;
+                Node::open(config, clock)
+            }
+            _ => opened,
+        }
     }
 
     /// Whether events can be recorded and asked about now; if not, why.
     fn ready(&self) -> Result<(), String> {
-        match self.log.status().read_only {
+        match self.log.status().read_only.or_else(|| self.ledger.diverged()) {
             Some(why) => Err(format!("the log is read-only: {why}")),
             None => self.views.stale().map_or(Ok(()), |why| Err(format!("the views are stale: {why}"))),
         }
@@ -124,6 +147,11 @@ impl Node {
         ::metrics::gauge!(metrics::LOG_WAITING).set(log.bytes_waiting as f64);
         ::metrics::gauge!(metrics::LOG_READ_ONLY).set(flag(log.read_only.is_some()));
         ::metrics::gauge!(metrics::VIEWS_LAG).set(self.views.lag() as f64);
+        let ledger = self.ledger.brief();
+        ::metrics::gauge!(metrics::LEDGER_SIZE).set(self.ledger.size() as f64);
+        ::metrics::gauge!(metrics::LEDGER_PUBLISHED).set(ledger.published as f64);
+        ::metrics::gauge!(metrics::LEDGER_DIVERGED).set(flag(ledger.diverged));
+        ::metrics::gauge!(metrics::LEDGER_FAILING).set(flag(ledger.failing));
         ::metrics::gauge!(metrics::VIEWS_STOPPED).set(flag(self.views.stale().is_some()));
     }
 
@@ -138,9 +166,44 @@ impl Node {
 
     /// Stops following and closes the log, in this order. Blocks.
     pub fn close(&self) -> anyhow::Result<()> {
+        if let Err(error) = self.ledger.close() {
+            // Derived: the next start makes it again.
+            tracing::warn!(%error, "the ledger's hashes could not be synced");
+        }
         self.views.close();
         self.log.close().context("the log could not be closed")
     }
+}
+
+/// Opens the ledger and compares it with what was published. Blocks.
+fn open_ledger(config: &Config, log: &Arc<Segments>, keyring: &Arc<Keyring>) -> anyhow::Result<Arc<Ledger>> {
+    let options = ledger::Options {
+        dir: config.data.directory.join("ledger"),
+        outside: config.outside_path(),
+        outside_lost: config.outside.declared_lost,
+        witnesses: witnesses(&config.ledger)?,
+    };
+    let keys = Arc::new(KeyringSigners(Arc::clone(keyring)));
+    let opening = Ledger::open(options, Arc::clone(log) as Arc<dyn Log>, keys);
+    let ledger = tokio::runtime::Handle::current().block_on(opening).context("the ledger")?;
+    let stated = config.group.origin.as_str();
+    match ledger.first_origin() {
+        Some(first) if first != stated => Err(anyhow::anyhow!(
+            "this log was opened as {first}, the configuration calls it {stated}: set group.origin to {first}"
+        )),
+        _ => Ok(ledger),
+    }
+}
+
+fn witnesses(config: &crate::config::Ledger) -> anyhow::Result<Option<Witnesses>> {
+    let Some(path) = &config.witness_policy else { return Ok(None) };
+    let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
+    let policy = Policy::parse(&read(path)?).with_context(|| path.display().to_string())?;
+    let authorities = config.witness_ca.as_deref().map(read).transpose()?;
+    let patience = Duration::from_millis(config.witness_timeout_ms);
+    let client = http::Client::new(authorities.as_deref(), patience).context("ledger.witness_ca")?;
+    let witnesses = Witnesses::new(policy, client);
+    witnesses.map(Some).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
 }
 
 fn house(config: &Config) -> anyhow::Result<House> {
@@ -161,6 +224,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// `None` if it is off.
     pub metrics_address: Option<SocketAddr>,
+    /// `None` if it is off.
+    pub tiles_address: Option<SocketAddr>,
     node: Arc<Node>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
@@ -193,6 +258,19 @@ impl Server {
         let node = Arc::new(tokio::task::spawn_blocking(move || Node::open(&opening, &time)).await??);
         node.app.open_house().await.context("the log's first event")?;
 
+        let tiles_address = match config.ledger.tiles_listen {
+            None => None,
+            Some(address) => {
+                let (address, serving) = tiles::bind(address, Arc::clone(&node.ledger)).await?;
+                tasks.push(tokio::spawn(serving));
+                Some(address)
+            }
+        };
+        if config.ledger.checkpoint_interval_ms > 0 {
+            let interval = Duration::from_millis(config.ledger.checkpoint_interval_ms);
+            tasks.push(tokio::spawn(publish(Arc::clone(&node.ledger), interval)));
+        }
+
         let (stop, stopping) = watch::channel(false);
         let gate = Arc::new(Gate { authenticator, request_ids: RequestIds::new(started_at) });
         let routes = routes(&config, &node, &gate, &stopping)?;
@@ -201,7 +279,8 @@ impl Server {
         let listener = listen::open(&config, routes, ready, stopping).await?;
         tasks.push(tokio::spawn(upkeep(Arc::clone(&node), clock)));
         let (serving, ended) = watched(listener.serving);
-        Ok(Running { address: listener.address, metrics_address, node, stop, ended, serving, tasks })
+        let address = listener.address;
+        Ok(Running { address, metrics_address, tiles_address, node, stop, ended, serving, tasks })
     }
 }
 
@@ -218,6 +297,7 @@ fn routes(
     Ok(Routes::new(Guarded::new(ingest, gate))
         .add_service(Guarded::new(Subjects::new(app()).into_server(), gate))
         .add_service(Guarded::new(Events::new(app()).into_server(), gate))
+        .add_service(Guarded::new(LedgerApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))
 }
 
@@ -230,6 +310,20 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
         outcome
     });
     (task, watching)
+}
+
+/// Publishes a checkpoint at every interval in which the log grew. Witnesses are asked beside it, so
+/// that a slow one delays no signature.
+async fn publish(ledger: Arc<Ledger>, interval: Duration) {
+    let mut tick = tokio::time::interval(interval);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if ledger.diverged().is_none() && ledger.publish().await.is_ok() {
+            let ledger = Arc::clone(&ledger);
+            tokio::spawn(async move { ledger.ask_witnesses().await });
+        }
+    }
 }
 
 /// Sets gauges and tends the node until it is dropped.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::app::error::Error;
+use crate::ledger::Audit;
 use crate::log::{self, Log, StoredRecord};
 use crate::record::Header;
 use crate::views::{Views, rebuild};
@@ -15,7 +16,8 @@ use crate::views::{Views, rebuild};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub position: Option<u64>,
-    /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`.
+    /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`,
+    /// `ledger_hashes_damaged`, `checkpoint_contradicted`.
     pub code: &'static str,
     pub message: String,
 }
@@ -26,6 +28,8 @@ pub struct Summary {
     pub records: u64,
     pub bytes: u64,
     pub findings: u64,
+    /// Root of the tree over all headers; `None` where some could not be read.
+    pub root: Option<[u8; 32]>,
 }
 
 /// Who is told how the check goes.
@@ -41,7 +45,8 @@ const BYTES: usize = 4 << 20;
 impl App {
     /// The whole check of a running service.
     pub async fn check_storage(&self, compare_views: bool, watch: &mut dyn Watch) -> Result<Summary, Error> {
-        let mut summary = check_log(&*self.log, watch).await?;
+        let audit = Audit::of(&self.ledger);
+        let mut summary = check_log(&*self.log, Some(audit), watch).await?;
         if compare_views {
             let findings = compare(Arc::clone(&self.views)).await?;
             summary.findings += findings.len() as u64;
@@ -53,7 +58,11 @@ impl App {
 
 /// Reads every record up to the head. A record that cannot be read is named, and the next one is
 /// read all the same.
-pub async fn check_log(log: &dyn Log, watch: &mut dyn Watch) -> Result<Summary, Error> {
+pub async fn check_log(
+    log: &dyn Log,
+    mut audit: Option<Audit>,
+    watch: &mut dyn Watch,
+) -> Result<Summary, Error> {
     let (mut summary, mut at, total) = (Summary::default(), 0, log.head());
     while at < total {
         let from = at;
@@ -61,6 +70,9 @@ pub async fn check_log(log: &dyn Log, watch: &mut dyn Watch) -> Result<Summary, 
             Ok(records) => {
                 for record in records.iter().take_while(|record| record.position < total) {
                     at = record.position + 1;
+                    if let Some(audit) = &mut audit {
+                        audit.push(&record.header)?;
+                    }
                     let mut found = check_record(record);
                     if !matches!(log.find(&ids(record)).await?.first(), None | Some(Some(_))) {
                         found.push(finding(
@@ -75,12 +87,40 @@ pub async fn check_log(log: &dyn Log, watch: &mut dyn Watch) -> Result<Summary, 
                     return Err(Error::internal("log_read_nothing"));
                 }
             }
-            Err(log::Error::Corrupt { .. }) => at = one_by_one(log, at, total, &mut summary, watch).await?,
+            Err(log::Error::Corrupt { .. }) => {
+                // Behind a header that cannot be read, no tree can be made.
+                audit = None;
+                at = one_by_one(log, at, total, &mut summary, watch).await?;
+            }
             Err(error) => return Err(error.into()),
         }
         watch.progress(at, total);
     }
+    if let Some(audit) = audit {
+        summary.root = Some(audit.root());
+        for found in differences(&audit) {
+            summary.findings += 1;
+            watch.finding(found);
+        }
+    }
     Ok(summary)
+}
+
+/// What the ledger has stored or signed that the headers do not lead to.
+fn differences(audit: &Audit) -> Vec<Finding> {
+    let damaged = audit.damaged().map(|(count, first)| {
+        let message = format!(
+            "{count} stored hashes of the ledger differ from the records; stop, remove `ledger/edge`, and start: \
+             they are made again"
+        );
+        finding(first, "ledger_hashes_damaged", &message)
+    });
+    let contradiction = audit.contradiction().map(|why| Finding {
+        position: None,
+        code: "checkpoint_contradicted",
+        message: why.to_owned(),
+    });
+    damaged.into_iter().chain(contradiction).collect()
 }
 
 /// Goes on record by record until one behind the damage is read, and says where that was.

@@ -71,7 +71,7 @@ impl App {
         self.record_own(Body::RecordsRead(Box::new(body)), vec![reader]).await
     }
 
-    async fn record_own(&self, body: Body, people: Vec<Person>) -> Result<Receipt, Error> {
+    pub(crate) async fn record_own(&self, body: Body, people: Vec<Person>) -> Result<Receipt, Error> {
         let now = self.clock.now();
         let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
         let event = Event {

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::app::error::Error;
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
-use crate::{log, vault, views};
+use crate::{ledger, log, vault, views};
 
 /// Something that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct Status {
     pub log: log::Status,
     pub views: views::Status,
     pub vault: vault::Status,
+    pub ledger: ledger::Status,
     pub alarms: Vec<Alarm>,
 }
 
@@ -47,7 +48,12 @@ impl App {
             .await
             .map_err(|died| Error::fault("status_died", died))??;
         let (log, vault) = (self.log.status(), self.vault.status().await?);
-        let alarms = alarms(&log, &views);
+        let ledger = Arc::clone(&self.ledger);
+        let ledger = tokio::task::spawn_blocking(move || ledger.status())
+            .await
+            .map_err(|died| Error::fault("status_died", died))?;
+        let mut alarms = alarms(&log, &views);
+        alarms.extend(ledger_alarms(&ledger));
         Ok(Status {
             origin: self.house.origin.clone(),
             region: self.house.region.to_string(),
@@ -55,6 +61,7 @@ impl App {
             log,
             views,
             vault,
+            ledger,
             alarms,
         })
     }
@@ -139,6 +146,40 @@ fn alarms(log: &log::Status, views: &views::Status) -> Vec<Alarm> {
             message: format!("the views lack {} records", views.lag),
             way_out: "ingestion is slowed until they have caught up; give the machine more processor",
         });
+    }
+    alarms
+}
+
+fn ledger_alarms(ledger: &ledger::Status) -> Vec<Alarm> {
+    let mut alarms = Vec::new();
+    let mut raise = |code, message, way_out| alarms.push(Alarm { code, message, way_out });
+    if let Some(why) = &ledger.diverged {
+        raise(
+            "ledger_diverged",
+            format!("the log is not the one that was published, and takes nothing more: {why}"),
+            "restore the newest copy of the data directory; if the records are lost for good, stop and run `custody recover`",
+        );
+    }
+    if let Some(why) = &ledger.stopped {
+        raise(
+            "ledger_stopped",
+            format!("nothing is signed, because the log is followed no more: {why}"),
+            "run `custody fsck`; when the log checks, restart",
+        );
+    }
+    if let Some(why) = &ledger.failing {
+        raise(
+            "checkpoint_failing",
+            format!("no checkpoint can be published: {why}"),
+            "make room and see that the outside copy is mounted and writable; it is tried again by itself",
+        );
+    }
+    for (witness, why) in &ledger.refusals {
+        raise(
+            "witness_refuses",
+            format!("{witness} has not cosigned: {why}"),
+            "if it is down, wait; 409 or 422 mean that it has seen another history: look at the outside copy's evidence/",
+        );
     }
     alarms
 }

@@ -1,0 +1,1 @@
+//! The ledger on a log in a directory of its own.
