@@ -90,6 +90,9 @@ pub enum Error {
     NotFound,
     #[error("the tree has {size} leaves")]
     Beyond { size: u64 },
+    /// The disk does not take what the log has, or there is very much of it.
+    #[error("the tree holds only {size} records yet")]
+    Behind { size: u64 },
     #[error("the keyring has no key to sign checkpoints with: {0}")]
     NoKey(String),
     #[error("the ledger follows the log no more: {0}")]

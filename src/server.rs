@@ -46,6 +46,8 @@ use crate::views::{self, Views};
 pub const KEYRING_VARIABLE: &str = "CUSTODY_KEYRING";
 /// How often gauges are set.
 const GAUGES: Duration = Duration::from_secs(1);
+/// How soon a publication that failed is tried again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 /// How often the app is tended.
 const TEND: Duration = Duration::from_secs(60);
 
@@ -113,7 +115,11 @@ impl Node {
             keyring: Arc::clone(&keyring),
             ledger: Arc::clone(&ledger),
         };
-        let app = App::new(ports, house(config)?)?;
+        let mut house = house(config)?;
+        if let Some(origin) = ledger.first_origin() {
+            house.origin = origin;
+        }
+        let app = App::new(ports, house)?;
         tokio::spawn(Arc::clone(&ledger).follow());
         Ok(Node { app: Arc::new(app), log, views, keyring, ledger, _lock: lock })
     }
@@ -187,12 +193,14 @@ fn open_ledger(config: &Config, log: &Arc<Segments>, keyring: &Arc<Keyring>) -> 
     let opening = Ledger::open(options, Arc::clone(log) as Arc<dyn Log>, keys);
     let ledger = tokio::runtime::Handle::current().block_on(opening).context("the ledger")?;
     let stated = config.group.origin.as_str();
-    match ledger.first_origin() {
-        Some(first) if first != stated => Err(anyhow::anyhow!(
-            "this log was opened as {first}, the configuration calls it {stated}: set group.origin to {first}"
-        )),
-        _ => Ok(ledger),
+    if let Some(first) = ledger.first_origin().filter(|first| first != stated) {
+        tracing::warn!(
+            first,
+            stated,
+            "the log's first event names another origin than the configuration; it counts"
+        );
     }
+    Ok(ledger)
 }
 
 fn witnesses(config: &crate::config::Ledger) -> anyhow::Result<Option<Witnesses>> {
@@ -201,7 +209,8 @@ fn witnesses(config: &crate::config::Ledger) -> anyhow::Result<Option<Witnesses>
     let policy = Policy::parse(&read(path)?).with_context(|| path.display().to_string())?;
     let authorities = config.witness_ca.as_deref().map(read).transpose()?;
     let patience = Duration::from_millis(config.witness_timeout_ms);
-    let client = http::Client::new(authorities.as_deref(), patience).context("ledger.witness_ca")?;
+    let client = http::Client::new(authorities.as_deref(), patience);
+    let client = client.map_err(|why| anyhow::anyhow!("ledger.witness_ca: {why}"))?;
     let witnesses = Witnesses::new(policy, client);
     witnesses.map(Some).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
 }
@@ -319,9 +328,16 @@ async fn publish(ledger: Arc<Ledger>, interval: Duration) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if ledger.diverged().is_none() && ledger.publish().await.is_ok() {
-            let ledger = Arc::clone(&ledger);
-            tokio::spawn(async move { ledger.ask_witnesses().await });
+        if ledger.diverged().is_some() {
+            continue;
+        }
+        match ledger.publish().await {
+            Ok(_) => {
+                let ledger = Arc::clone(&ledger);
+                tokio::spawn(async move { ledger.ask_witnesses().await });
+            }
+            // A full disk or an unmounted copy may be well again long before the next turn.
+            Err(_) => tick.reset_after(interval.min(PUBLISH_AGAIN)),
         }
     }
 }

@@ -94,7 +94,7 @@ fn libraries_stay_in_their_adapters() {
 
 #[test]
 fn data_flows_one_way() {
-    let below = ["src/log", "src/vault", "src/views", "src/record", "src/domain"];
+    let below = ["src/log", "src/vault", "src/views", "src/ledger", "src/record", "src/domain"];
     for folder in below {
         let words = ["crate::app", "crate::api", "crate::cli", "crate::server"];
         nobody("what is below does not know who stands above", offenders(folder, &[], &words));
@@ -104,6 +104,8 @@ fn data_flows_one_way() {
         offenders("src/log", &[], &["crate::vault", "crate::views", "crate::record"]),
     );
     nobody("the vault builds no records", offenders("src/vault", &[], &["crate::log", "crate::views"]));
+    let others = ["crate::vault", "crate::views"];
+    nobody("the ledger knows no people and no answers", offenders("src/ledger", &[], &others));
     nobody("views hold no keys of people", offenders("src/views", &[], &["crate::vault"]));
     nobody(
         "use cases know no transport",

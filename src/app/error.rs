@@ -297,12 +297,14 @@ impl From<ledger::Error> for Error {
                 source: Some(Arc::new(error)),
             },
             ledger::Error::NotFound => Error::CheckpointNotFound,
-            ledger::Error::Beyond { size } => Error::invalid(
-                "new_size",
-                format_args!("sizes go up to {size}, the old one not above the new"),
-            ),
+            ledger::Error::Beyond { size } => {
+                Error::invalid("size", format_args!("goes beyond a tree of {size} leaves"))
+            }
             ledger::Error::Diverged(_) => Error::ReadOnly { source: Some(Arc::new(error)) },
-            ledger::Error::NoKey(_) | ledger::Error::Io { .. } => Error::Unavailable {
+            ledger::Error::NoKey(_)
+            | ledger::Error::Io { .. }
+            | ledger::Error::Behind { .. }
+            | ledger::Error::Stopped(_) => Error::Unavailable {
                 reason: "ledger_unavailable",
                 what: "the ledger cannot do it now",
                 retry_after_ms: 1_000,

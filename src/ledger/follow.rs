@@ -57,6 +57,7 @@ impl Ledger {
             return;
         }
         let mut stop = self.stop.subscribe();
+        let mut failing = false;
         loop {
             let step = async {
                 self.log.wait_beyond(self.size()).await?;
@@ -67,7 +68,18 @@ impl Ledger {
                 step = step => step,
             };
             let pause = match step {
-                Ok(()) => LULL,
+                Ok(()) => {
+                    failing = false;
+                    LULL
+                }
+                // A full disk, such as will have room again. Nothing was taken over.
+                Err(why @ Error::Io { .. }) => {
+                    if !failing {
+                        tracing::warn!(error = %why, "the ledger cannot write, and tries again");
+                    }
+                    failing = true;
+                    AGAIN
+                }
                 Err(Error::Log(why)) if why.retryable() => AGAIN,
                 Err(_) if *self.stop.borrow() => return,
                 Err(why) => {

@@ -39,20 +39,17 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     /// `authorities` is PEM.
-    pub fn new(authorities: Option<&[u8]>, patience: Duration) -> anyhow::Result<Client> {
-        let tls = match authorities {
-            None => None,
-            Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_slice_iter(pem) {
-                    roots.add(certificate?)?;
-                }
-                anyhow::ensure!(!roots.is_empty(), "no certificate in it");
-                let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-                Some(TlsConnector::from(Arc::new(config)))
-            }
-        };
-        Ok(Client { tls, patience })
+    pub fn new(authorities: Option<&[u8]>, patience: Duration) -> Result<Client, String> {
+        let Some(pem) = authorities else { return Ok(Client { tls: None, patience }) };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.map_err(said)?).map_err(said)?;
+        }
+        if roots.is_empty() {
+            return Err("no certificate in it".to_owned());
+        }
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Ok(Client { tls: Some(TlsConnector::from(Arc::new(config))), patience })
     }
 
     /// Whether this client could speak with an address; if not, why.
@@ -72,49 +69,58 @@ impl Client {
     /// Sends a text and waits for the answer, no longer than the client's patience.
     pub async fn post(&self, url: &str, body: String) -> Result<Answer, String> {
         match tokio::time::timeout(self.patience, self.talk(url, body)).await {
-            Ok(outcome) => outcome.map_err(|why| format!("{why:#}")),
+            Ok(outcome) => outcome,
             Err(_) => Err(format!("no answer within {} s", self.patience.as_secs_f64())),
         }
     }
 
-    async fn talk(&self, url: &str, body: String) -> anyhow::Result<Answer> {
-        self.can_reach(url).map_err(anyhow::Error::msg)?;
-        let uri: Uri = url.parse()?;
+    async fn talk(&self, url: &str, body: String) -> Result<Answer, String> {
+        self.can_reach(url)?;
+        let uri: Uri = url.parse().map_err(said)?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let encrypted = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
-        let stream = TcpStream::connect((host.as_str(), port)).await?;
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(said)?;
         match self.tls.as_ref().filter(|_| encrypted) {
             None => exchange(stream, &uri, body).await,
             Some(tls) => {
-                let stream = tls.connect(ServerName::try_from(host)?, stream).await?;
+                let name = ServerName::try_from(host).map_err(said)?;
+                let stream = tls.connect(name, stream).await.map_err(said)?;
                 exchange(stream, &uri, body).await
             }
         }
     }
 }
 
-async fn exchange<S>(stream: S, uri: &Uri, body: String) -> anyhow::Result<Answer>
+fn said(why: impl std::fmt::Display) -> String {
+    why.to_string()
+}
+
+async fn exchange<S>(stream: S, uri: &Uri, body: String) -> Result<Answer, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let running = tokio::spawn(connection);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(said)?;
     let host = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::post(path)
         .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
-        .body(Full::new(bytes::Bytes::from(body)))?;
-    let answer = sender.send_request(request).await;
-    let outcome = async {
-        let answer = answer?;
+        .body(Full::new(bytes::Bytes::from(body)))
+        .map_err(said)?;
+    let answered = async {
+        let answer = sender.send_request(request).await.map_err(said)?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|why| anyhow::anyhow!("the answer: {why}"))?.to_bytes().to_vec();
-        Ok(Answer { status, body })
+        Ok(Answer { status, body: body.map_err(said)?.to_bytes().to_vec() })
     };
-    let outcome = outcome.await;
-    running.abort();
-    outcome
+    tokio::pin!(connection, answered);
+    // The connection has to be driven, and ends with its answer.
+    tokio::select! {
+        answer = &mut answered => answer,
+        ended = &mut connection => match ended {
+            Err(why) => Err(said(why)),
+            Ok(()) => answered.await,
+        },
+    }
 }

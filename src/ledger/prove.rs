@@ -66,7 +66,7 @@ impl Ledger {
         };
         let (head, leaf) = (&checkpoint.checkpoint, leaf_hash(header));
         if position >= head.size {
-            return Err(pending);
+            return Err(if size.is_some() { Error::Beyond { size: head.size } } else { pending });
         }
         let path = inclusion(position, head.size, &self.hashes)?;
         check_inclusion(&leaf, position, head.size, &path, &head.root)

@@ -1,11 +1,15 @@
 //! Signing the tree's head. What is signed is durable in both books before anybody gets it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::tlog::proof::edge_at;
 use super::tlog::{Checkpoint, SignedCheckpoint};
 use super::{Error, Ledger};
 use crate::telemetry::metrics;
+
+/// How long a publication waits for the tree to hold what is recorded.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Ledger {
     /// Publishes a checkpoint over everything that is in the log now; the newest one again if it has
@@ -25,7 +29,8 @@ impl Ledger {
         if let Some(why) = self.diverged() {
             return Err(Error::Diverged(why));
         }
-        self.wait_for(self.log.head()).await?;
+        let caught_up = tokio::time::timeout(PATIENCE, self.wait_for(self.log.head())).await;
+        caught_up.unwrap_or_else(|_| Err(Error::Behind { size: self.size() }))?;
         let ledger = Arc::clone(self);
         let signed = tokio::task::spawn_blocking(move || ledger.sign()).await;
         signed.unwrap_or_else(|died| Err(Error::Stopped(died.to_string())))
