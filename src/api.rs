@@ -9,6 +9,7 @@ pub mod convert;
 pub mod events;
 pub mod guard;
 pub mod ingest;
+pub mod ledger;
 pub mod page;
 pub mod pipeline;
 pub mod report;

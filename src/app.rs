@@ -10,6 +10,7 @@ pub mod events;
 pub mod fsck;
 pub mod house;
 pub mod keys;
+pub mod ledger;
 pub mod locators;
 pub mod matter;
 pub mod own;
@@ -32,6 +33,7 @@ use crate::disk::Reserve;
 use crate::domain::event::Event;
 use crate::domain::id::{Country, Id};
 use crate::domain::time::Timestamp;
+use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::record::Fingerprinter;
 use crate::vault::keyring::Keyring;
@@ -50,8 +52,11 @@ pub struct App {
     pub(crate) vault_mark: vault_mark::Newest,
     /// Long tasks end early: the service stops.
     pub(crate) called_off: Arc<AtomicBool>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) house: House,
     pub(crate) started_at: Timestamp,
+    /// Set while the one event is recorded that a log may take which is not what was published.
+    pub(crate) recovering: AtomicBool,
     fingerprinter: Fingerprinter,
     /// The keys of the few controllers whose data lie here.
     organisations: RwLock<HashMap<Id, Arc<Holder>>>,
@@ -65,6 +70,7 @@ pub struct Ports {
     pub views: Arc<Views>,
     pub keyring: Arc<Keyring>,
     pub reserve: Arc<Reserve>,
+    pub ledger: Arc<Ledger>,
 }
 
 impl App {
@@ -82,6 +88,8 @@ impl App {
             alarms: alarms::Standing::default(),
             vault_mark: vault_mark::Newest::default(),
             called_off: Arc::default(),
+            ledger: ports.ledger,
+            recovering: AtomicBool::new(false),
             house,
             fingerprinter: Fingerprinter::new(&secret),
             organisations: RwLock::default(),

@@ -10,8 +10,10 @@ pub mod exit;
 pub mod fsck;
 pub mod json;
 pub mod keyring;
+pub mod ledger;
 pub mod output;
 pub mod record;
+pub mod recover;
 pub mod register;
 pub mod report;
 pub mod serve;
@@ -75,6 +77,11 @@ enum Command {
     /// Look after the views
     #[command(subcommand)]
     Views(views::Views),
+    /// Checkpoints and proofs that the log is complete and unchanged
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
+    /// Go on under another name after a loss of published records, while the service is stopped
+    Recover(recover::Recover),
     /// Re-read and re-hash everything that is stored
     Fsck(fsck::Fsck),
     /// Look after the keys, while the service is stopped
@@ -123,6 +130,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Help { topic } => help(&topic, output),
         Command::Fsck(fsck) => fsck::run(fsck, output),
         Command::Serve(serve) => serve::run(serve, output),
+        Command::Recover(recover) => recover::run(recover, output),
+        Command::Ledger(command) => block_on(ledger::run(command, output)),
         Command::Record(record) => block_on(record::run(record, output)),
         Command::Activity(command) => block_on(register::activity(command, output)),
         Command::Service(command) => block_on(register::service(command, output)),

@@ -22,6 +22,8 @@ pub struct Config {
     pub server: Server,
     pub tls: Tls,
     pub access: Access,
+    pub ledger: Ledger,
+    pub outside: Outside,
     pub limits: Limits,
     pub disk: Disk,
     pub log: Log,
@@ -66,6 +68,25 @@ pub struct Access {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// 0: only on demand.
+    pub checkpoint_interval_ms: u64,
+    /// `None`: off.
+    pub tiles_listen: Option<SocketAddr>,
+    pub witness_policy: Option<PathBuf>,
+    pub witness_ca: Option<PathBuf>,
+    pub witness_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// `None`: beside the data directory.
+    pub path: Option<PathBuf>,
+    /// Said for one start only, by a flag of `custody serve`: it is no key of the configuration.
+    pub declared_lost: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     pub log_queue_bytes: u64,
     pub people_cached: u64,
@@ -93,7 +114,7 @@ impl Default for Config {
             group: Group {
                 controller_group: constant("default"),
                 region: Regime::CN,
-                origin: constant("custody.local/default"),
+                origin: constant("custody.local/default/events-1"),
                 home_country: constant("CN"),
             },
             server: Server {
@@ -104,6 +125,14 @@ impl Default for Config {
             },
             tls: Tls::default(),
             access: Access::default(),
+            ledger: Ledger {
+                checkpoint_interval_ms: 60_000,
+                tiles_listen: None,
+                witness_policy: None,
+                witness_ca: None,
+                witness_timeout_ms: 10_000,
+            },
+            outside: Outside::default(),
             limits: Limits {
                 log_queue_bytes: 64 << 20,
                 people_cached: 200_000,
@@ -136,11 +165,21 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 impl Config {
+    /// Where the outside copy lies.
+    pub fn outside_path(&self) -> PathBuf {
+        self.outside.path.clone().unwrap_or_else(|| {
+            let mut name = plain(&self.data.directory).into_os_string();
+            name.push(".outside");
+            name.into()
+        })
+    }
+
     /// Whether the values fit together. Reads no file.
     pub fn check(&self) -> Result<(), Problems> {
         let mut problems = Vec::new();
         self.check_paths(&mut problems);
         self.check_exposure(&mut problems);
+        self.check_ledger(&mut problems);
         self.check_limits(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
@@ -158,6 +197,17 @@ impl Config {
                 self.data.keyring.display(),
                 self.data.directory.display()
             ));
+        }
+        if plain(&self.outside_path()).starts_with(plain(&self.data.directory)) {
+            problems.push(format!(
+                "outside.path {} lies inside data.directory {}: an older copy of the directory would bring an older \
+                 outside copy with it; name a place outside it",
+                self.outside_path().display(),
+                self.data.directory.display()
+            ));
+        }
+        if self.group.origin.as_str().contains('+') {
+            problems.push("group.origin has a plus, which no name of a signing key may have".to_owned());
         }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             problems.push("tls.certificate and tls.key belong together: set both or neither".to_owned());
@@ -186,6 +236,20 @@ impl Config {
                  would travel in clear: set tls.certificate and tls.key, or server.plaintext = true if something \
                  in front of custody ends TLS, or listen on 127.0.0.1"
             ));
+        }
+    }
+
+    fn check_ledger(&self, problems: &mut Vec<String>) {
+        let ledger = &self.ledger;
+        if (1..100).contains(&ledger.checkpoint_interval_ms) {
+            problems
+                .push("ledger.checkpoint_interval_ms is less than 100: every checkpoint is kept".to_owned());
+        }
+        if ledger.witness_timeout_ms == 0 {
+            problems.push("ledger.witness_timeout_ms is 0: no witness answers that fast".to_owned());
+        }
+        if ledger.witness_ca.is_some() && ledger.witness_policy.is_none() {
+            problems.push("ledger.witness_ca needs ledger.witness_policy".to_owned());
         }
     }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod dirlock;
 pub mod disk;
 pub mod domain;
+pub mod ledger;
 pub mod limits;
 pub mod log;
 pub mod pb;

@@ -6,6 +6,7 @@
 //! crash loses.
 
 pub mod listen;
+pub mod tiles;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,14 +23,18 @@ use crate::api::auth::Authenticator;
 use crate::api::events::Events;
 use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
+use crate::api::ledger::Ledger as LedgerApi;
 use crate::api::subjects::Subjects;
-use crate::app::keys::KeyringIndex;
+use crate::app::keys::{KeyringIndex, KeyringSigners};
 use crate::app::{App, House, Ports};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirlock::DirLock;
 use crate::disk::{FileSystem, Probe, Reserve, Rule};
 use crate::domain::time::Timestamp;
+use crate::ledger::tlog::Policy;
+use crate::ledger::witness::Witnesses;
+use crate::ledger::{self, Ledger, http};
 use crate::log::segments::{self, Segments};
 use crate::log::{self, Log};
 use crate::telemetry::request::RequestIds;
@@ -42,6 +47,8 @@ use crate::views::{self, Views};
 pub const KEYRING_VARIABLE: &str = "CUSTODY_KEYRING";
 /// How often room and alarms are looked at and gauges set.
 const LOOK: Duration = Duration::from_secs(1);
+/// How soon a publication that failed is tried again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 /// How often the app is tended.
 const TEND: Duration = Duration::from_secs(60);
 
@@ -52,6 +59,7 @@ pub struct Node {
     views: Arc<Views>,
     keyring: Arc<Keyring>,
     reserve: Arc<Reserve>,
+    ledger: Arc<Ledger>,
     _lock: DirLock,
 }
 
@@ -86,6 +94,8 @@ impl Node {
         let mut options = segments::Options::new(directory.join("log"));
         options.queue_bytes = usize::try_from(limits.log_queue_bytes)?;
         let log = Arc::new(Segments::open(options).context("the log cannot be opened")?);
+        // Before anything else sees the log: what was published decides whether it may be written.
+        let ledger = open_ledger(config, &log, &keyring)?;
         let options = sqlite::Options {
             // An entry per identifier, holder and association of a person.
             cache_entries: usize::try_from(limits.people_cached)?.saturating_mul(2),
@@ -109,14 +119,34 @@ impl Node {
             views: Arc::clone(&views),
             keyring: Arc::clone(&keyring),
             reserve: Arc::clone(&reserve),
+            ledger: Arc::clone(&ledger),
         };
-        let app = App::new(ports, house(config)?)?;
-        Ok(Node { app: Arc::new(app), log, views, keyring, reserve, _lock: lock })
+        let mut house = house(config)?;
+        if let Some(origin) = ledger.first_origin() {
+            house.origin = origin;
+        }
+        let app = App::new(ports, house)?;
+        tokio::spawn(Arc::clone(&ledger).follow());
+        Ok(Node { app: Arc::new(app), log, views, keyring, reserve, ledger, _lock: lock })
+    }
+
+    /// The same for a log that lost its end. Views that have seen more than it has are of no use to
+    /// it; they are made again.
+    pub fn open_for_recovery(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Node> {
+        let open = || Node::open(config, clock, Arc::new(FileSystem(config.data.directory.clone())));
+        let opened = open();
+        match opened.as_ref().err().and_then(|error| error.downcast_ref::<views::Error>()) {
+            Some(views::Error::LostTail { .. }) => {
+                std::fs::remove_dir_all(config.data.directory.join("views")).context("the views")?;
+                open()
+            }
+            _ => opened,
+        }
     }
 
     /// Whether events can be recorded and asked about now; if not, why.
     fn ready(&self) -> Result<(), String> {
-        match self.log.status().read_only {
+        match self.log.status().read_only.or_else(|| self.ledger.diverged()) {
             Some(why) => Err(format!("the log is read-only: {why}")),
             None => self.views.stale().map_or(Ok(()), |why| Err(format!("the views are stale: {why}"))),
         }
@@ -126,7 +156,7 @@ impl Node {
     fn look(&self) {
         self.reserve.look();
         let log = self.log.status();
-        self.app.look_for_alarms(&log);
+        self.app.look_for_alarms(&log, &self.ledger.status());
         self.set_gauges(&log);
     }
 
@@ -141,6 +171,11 @@ impl Node {
         }
         ::metrics::gauge!(metrics::DISK_AT_RESERVE).set(flag(self.reserve.is_reached()));
         ::metrics::gauge!(metrics::VIEWS_LAG).set(self.views.lag() as f64);
+        let ledger = self.ledger.brief();
+        ::metrics::gauge!(metrics::LEDGER_SIZE).set(self.ledger.size() as f64);
+        ::metrics::gauge!(metrics::LEDGER_PUBLISHED).set(ledger.published as f64);
+        ::metrics::gauge!(metrics::LEDGER_DIVERGED).set(flag(ledger.diverged));
+        ::metrics::gauge!(metrics::LEDGER_FAILING).set(flag(ledger.failing));
         ::metrics::gauge!(metrics::VIEWS_STOPPED).set(flag(self.views.stale().is_some()));
     }
 
@@ -156,9 +191,47 @@ impl Node {
 
     /// Stops following and closes the log, in this order. Blocks.
     pub fn close(&self) -> anyhow::Result<()> {
+        if let Err(error) = self.ledger.close() {
+            // Derived: the next start makes it again.
+            tracing::warn!(%error, "the ledger's hashes could not be synced");
+        }
         self.views.close();
         self.log.close().context("the log could not be closed")
     }
+}
+
+/// Opens the ledger and compares it with what was published. Blocks.
+fn open_ledger(config: &Config, log: &Arc<Segments>, keyring: &Arc<Keyring>) -> anyhow::Result<Arc<Ledger>> {
+    let options = ledger::Options {
+        dir: config.data.directory.join("ledger"),
+        outside: config.outside_path(),
+        outside_lost: config.outside.declared_lost,
+        witnesses: witnesses(&config.ledger)?,
+    };
+    let keys = Arc::new(KeyringSigners(Arc::clone(keyring)));
+    let opening = Ledger::open(options, Arc::clone(log) as Arc<dyn Log>, keys);
+    let ledger = tokio::runtime::Handle::current().block_on(opening).context("the ledger")?;
+    let stated = config.group.origin.as_str();
+    if let Some(first) = ledger.first_origin().filter(|first| first != stated) {
+        tracing::warn!(
+            first,
+            stated,
+            "the log's first event names another origin than the configuration; it counts"
+        );
+    }
+    Ok(ledger)
+}
+
+fn witnesses(config: &crate::config::Ledger) -> anyhow::Result<Option<Witnesses>> {
+    let Some(path) = &config.witness_policy else { return Ok(None) };
+    let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
+    let policy = Policy::parse(&read(path)?).with_context(|| path.display().to_string())?;
+    let authorities = config.witness_ca.as_deref().map(read).transpose()?;
+    let patience = Duration::from_millis(config.witness_timeout_ms);
+    let client = http::Client::new(authorities.as_deref(), patience);
+    let client = client.map_err(|why| anyhow::anyhow!("ledger.witness_ca: {why}"))?;
+    let witnesses = Witnesses::new(policy, client);
+    witnesses.map(Some).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
 }
 
 fn house(config: &Config) -> anyhow::Result<House> {
@@ -179,12 +252,15 @@ pub struct Running {
     pub address: SocketAddr,
     /// `None` if it is off.
     pub metrics_address: Option<SocketAddr>,
+    /// `None` if it is off.
+    pub tiles_address: Option<SocketAddr>,
     node: Arc<Node>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
     serving: JoinHandle<anyhow::Result<()>>,
     upkeep: JoinHandle<()>,
-    exporter: Option<JoinHandle<()>>,
+    /// What ends at any moment: metrics, tiles, checkpoints.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Server {
@@ -209,11 +285,13 @@ impl Server {
         {
             tracing::warn!("tokens arrive without TLS: something in front of custody has to end it");
         }
-        let (metrics_address, exporter) = match config.server.metrics {
-            None => (None, None),
+        let mut tasks = Vec::new();
+        let metrics_address = match config.server.metrics {
+            None => None,
             Some(address) => {
                 let (address, serving) = exporter::bind(address).await?;
-                (Some(address), Some(tokio::spawn(serving)))
+                tasks.push(tokio::spawn(serving));
+                Some(address)
             }
         };
         let (opening, time) = (config.clone(), Arc::clone(&clock));
@@ -222,6 +300,19 @@ impl Server {
             return Err(older.into());
         }
         node.app.open_house().await.context("the log's first event")?;
+
+        let tiles_address = match config.ledger.tiles_listen {
+            None => None,
+            Some(address) => {
+                let (address, serving) = tiles::bind(address, Arc::clone(&node.ledger)).await?;
+                tasks.push(tokio::spawn(serving));
+                Some(address)
+            }
+        };
+        if config.ledger.checkpoint_interval_ms > 0 {
+            let interval = Duration::from_millis(config.ledger.checkpoint_interval_ms);
+            tasks.push(tokio::spawn(publish(Arc::clone(&node.ledger), interval)));
+        }
 
         let (stop, stopping) = watch::channel(false);
         let gate = Arc::new(Gate::new(authenticator, RequestIds::new(started_at), stopping.clone()));
@@ -233,7 +324,7 @@ impl Server {
         let upkeep = tokio::spawn(upkeep(Arc::clone(&node), clock, stopping));
         let (serving, ended) = watched(listener.serving);
         let address = listener.address;
-        Ok(Running { address, metrics_address, node, stop, ended, serving, upkeep, exporter })
+        Ok(Running { address, metrics_address, tiles_address, node, stop, ended, serving, upkeep, tasks })
     }
 }
 
@@ -250,6 +341,7 @@ fn routes(
     Ok(Routes::new(Guarded::new(ingest, gate))
         .add_service(Guarded::new(Subjects::new(app()).into_server(), gate))
         .add_service(Guarded::new(Events::new(app()).into_server(), gate))
+        .add_service(Guarded::new(LedgerApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))
 }
 
@@ -262,6 +354,27 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
         outcome
     });
     (task, watching)
+}
+
+/// Publishes a checkpoint at every interval in which the log grew. Witnesses are asked beside it, so
+/// that a slow one delays no signature.
+async fn publish(ledger: Arc<Ledger>, interval: Duration) {
+    let mut tick = tokio::time::interval(interval);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if ledger.diverged().is_some() {
+            continue;
+        }
+        match ledger.publish().await {
+            Ok(_) => {
+                let ledger = Arc::clone(&ledger);
+                tokio::spawn(async move { ledger.ask_witnesses().await });
+            }
+            // A full disk or an unmounted copy may be well again long before the next turn.
+            Err(_) => tick.reset_after(interval.min(PUBLISH_AGAIN)),
+        }
+    }
 }
 
 /// Looks at the node every second and tends it every minute until the service stops. Whatever it
@@ -306,7 +419,7 @@ impl Running {
         self.node.app.call_off();
         self.stop.send_replace(true);
         let served = self.serving.await?;
-        self.exporter.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
         // An error is a panic, which stands in the log.
         let _ended = self.upkeep.await;
         let node = self.node;

@@ -74,6 +74,9 @@ fn pure_rules_and_the_record_do_no_io_and_know_no_adapter() {
     nobody("domain is pure", offenders("src/domain", &[], &words));
     nobody("the record is pure", offenders("src/record", &[], &words));
     nobody("domain does not know the record", offenders("src/domain", &[], &["crate::record"]));
+    nobody("proofs and their formats are pure", offenders("src/ledger/tlog", &[], &words));
+    let ours = offenders("src/ledger/tlog", &[], &["crate::", "getrandom", "rand::"]);
+    nobody("and need nothing of ours", ours);
 }
 
 #[test]
@@ -91,7 +94,7 @@ fn libraries_stay_in_their_adapters() {
 
 #[test]
 fn data_flows_one_way() {
-    let below = ["src/log", "src/vault", "src/views", "src/record", "src/domain"];
+    let below = ["src/log", "src/vault", "src/views", "src/ledger", "src/record", "src/domain"];
     for folder in below {
         let words = ["crate::app", "crate::api", "crate::cli", "crate::server"];
         nobody("what is below does not know who stands above", offenders(folder, &[], &words));
@@ -101,6 +104,8 @@ fn data_flows_one_way() {
         offenders("src/log", &[], &["crate::vault", "crate::views", "crate::record"]),
     );
     nobody("the vault builds no records", offenders("src/vault", &[], &["crate::log", "crate::views"]));
+    let others = ["crate::vault", "crate::views"];
+    nobody("the ledger knows no people and no answers", offenders("src/ledger", &[], &others));
     nobody("views hold no keys of people", offenders("src/views", &[], &["crate::vault"]));
     nobody(
         "use cases know no transport",

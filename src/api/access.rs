@@ -26,6 +26,11 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.IngestService/BatchRecordEvents", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/RecordEvent", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/StreamEvents", &[Emitter, Officer]),
+    rpc_of("/custody.v1.LedgerService/GetCheckpoint", &[Officer, Auditor, Regulator, Operator]),
+    rpc_of("/custody.v1.LedgerService/GetConsistencyProof", &[Officer, Auditor, Regulator, Operator]),
+    rpc_of("/custody.v1.LedgerService/GetInclusionProof", &[Officer, Auditor, Regulator, Operator]),
+    rpc_of("/custody.v1.LedgerService/ListCheckpoints", &[Officer, Auditor, Regulator, Operator]),
+    rpc_of("/custody.v1.LedgerService/PublishCheckpoint", &[Operator]),
     rpc_of("/custody.v1.SubjectService/FindSubject", &[Officer]),
     rpc_of("/custody.v1.SubjectService/GetSubjectReport", &[SubjectApp, Officer, Auditor]),
     rpc_of("/custody.v1.SubjectService/ListSubjectEvents", &[SubjectApp, Officer, Auditor]),
@@ -86,7 +91,7 @@ mod tests {
         };
         assert!(may(Emitter).iter().all(|path| path.contains("IngestService")));
         assert!(
-            may(Operator).iter().all(|path| path.contains("AdminService")),
+            may(Operator).iter().all(|path| path.contains("AdminService") || path.contains("LedgerService")),
             "an operator reads nothing about people"
         );
         assert!(!may(Auditor).iter().any(|path| path.contains("Ingest") || path.contains("FindSubject")));

@@ -76,6 +76,16 @@ impl AdminService for Admin {
                 generation: status.vault.generation,
             }),
             alarms: status.alarms.into_iter().map(alarm).collect(),
+            ledger: Some(pb::LedgerStatus {
+                origin: status.ledger.origin,
+                tree_size: status.ledger.size,
+                root: status.ledger.root.to_vec().into(),
+                published_size: status.ledger.published.map(|(size, _)| size),
+                signatures: status.ledger.published.map_or(0, |(_, count)| count as u32),
+                witnessed: status.ledger.witnessed,
+                diverged: status.ledger.diverged.unwrap_or_default(),
+                bytes_on_disk: status.ledger.bytes_on_disk,
+            }),
         }))
     }
 
@@ -120,7 +130,7 @@ impl AdminService for Admin {
                     records: summary.records,
                     bytes: summary.bytes,
                     findings: summary.findings,
-                    root: Default::default(),
+                    root: summary.root.map(|root| root.to_vec().into()).unwrap_or_default(),
                 }))),
                 Err(error) => Err(call.status(error)),
             };

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::app::status::LAG_LIMIT;
 use crate::disk::Seen;
 use crate::domain::time::Timestamp;
+use crate::ledger;
 use crate::log::{self, Cause};
 
 /// Something that needs a person.
@@ -31,6 +32,7 @@ pub struct Standing(Mutex<BTreeMap<&'static str, Timestamp>>);
 #[derive(Debug)]
 pub struct State<'a> {
     pub log: &'a log::Status,
+    pub ledger: &'a ledger::Status,
     pub older_vault: Option<String>,
     pub stale: Option<String>,
     pub lag: u64,
@@ -40,9 +42,10 @@ pub struct State<'a> {
 
 impl App {
     /// Looks for what is wrong. Cheap enough for once a second.
-    pub fn look_for_alarms(&self, log: &log::Status) -> Vec<Alarm> {
+    pub fn look_for_alarms(&self, log: &log::Status, ledger: &ledger::Status) -> Vec<Alarm> {
         let state = State {
             log,
+            ledger,
             older_vault: self.vault_mark.older().map(|older| older.to_string()),
             stale: self.views.stale(),
             lag: self.views.lag(),
@@ -111,7 +114,39 @@ impl State<'_> {
                 "ingestion is slowed until they have caught up; give the machine more processor",
             );
         }
+        wrong_with_ledger(self.ledger, &mut raise);
         alarms
+    }
+}
+
+fn wrong_with_ledger(ledger: &ledger::Status, raise: &mut dyn FnMut(&'static str, String, &'static str)) {
+    if let Some(why) = &ledger.diverged {
+        raise(
+            "ledger_diverged",
+            format!("the log is not the one that was published, and takes nothing more: {why}"),
+            "restore the newest copy of the data directory; if the records are lost for good, stop and run `custody recover`",
+        );
+    }
+    if let Some(why) = &ledger.stopped {
+        raise(
+            "ledger_stopped",
+            format!("nothing is signed, because the log is followed no more: {why}"),
+            "run `custody fsck`; when the log checks, restart",
+        );
+    }
+    if let Some(why) = &ledger.failing {
+        raise(
+            "checkpoint_failing",
+            format!("no checkpoint can be published: {why}"),
+            "make room and see that the outside copy is mounted and writable; it is tried again by itself",
+        );
+    }
+    for (witness, why) in &ledger.refusals {
+        raise(
+            "witness_refuses",
+            format!("{witness} has not cosigned: {why}"),
+            "if it is down, wait; 409 or 422 mean that it has seen another history: look at the outside copy's evidence/",
+        );
     }
 }
 
@@ -130,6 +165,8 @@ fn out_of_read_only(cause: Option<Cause>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn log(cause: Option<Cause>) -> log::Status {
@@ -138,8 +175,10 @@ mod tests {
     }
 
     fn state(log: &log::Status, at_reserve: bool) -> State<'_> {
+        static LEDGER: LazyLock<ledger::Status> = LazyLock::new(ledger::Status::default);
         State {
             log,
+            ledger: &LEDGER,
             older_vault: None,
             stale: None,
             lag: 0,

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{log, record, vault, views};
+use crate::{ledger, log, record, vault, views};
 
 /// One thing that is wrong with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub enum Error {
     SubjectNotFound,
     #[error("there is no such event")]
     EventNotFound,
+    #[error("no checkpoint of this size was published")]
+    CheckpointNotFound,
     /// An identifier has meant several people; their handles, for a caller that may see them.
     #[error("the identifier has meant {} people: name one of the candidates", .candidates.len())]
     SubjectAmbiguous { candidates: Vec<String> },
@@ -160,7 +162,7 @@ impl Error {
         match self {
             Error::Invalid(_) | Error::PageToken | Error::TooLarge { .. } => Code::InvalidArgument,
             Error::Conflict { .. } => Code::AlreadyExists,
-            Error::SubjectNotFound | Error::EventNotFound => Code::NotFound,
+            Error::SubjectNotFound | Error::EventNotFound | Error::CheckpointNotFound => Code::NotFound,
             Error::SubjectAmbiguous { .. } | Error::Precondition { .. } | Error::ReadOnly { .. } => {
                 Code::FailedPrecondition
             }
@@ -181,6 +183,7 @@ impl Error {
             Error::Conflict { .. } => "event_id_conflict",
             Error::SubjectNotFound => "subject_not_found",
             Error::EventNotFound => "event_not_found",
+            Error::CheckpointNotFound => "checkpoint_not_found",
             Error::SubjectAmbiguous { .. } => "subject_ambiguous",
             Error::PageToken => "page_token_invalid",
             Error::TooLarge { .. } => "record_too_large",
@@ -290,6 +293,35 @@ impl From<views::Error> for Error {
                 source: Some(Arc::new(error)),
             },
             _ => Error::fault("views", error),
+        }
+    }
+}
+
+impl From<ledger::Error> for Error {
+    fn from(error: ledger::Error) -> Self {
+        match error {
+            ledger::Error::Log(source) => source.into(),
+            ledger::Error::Pending { .. } => Error::Unavailable {
+                reason: "checkpoint_pending",
+                what: "no checkpoint has been published over it yet",
+                retry_after_ms: 1_000,
+                source: Some(Arc::new(error)),
+            },
+            ledger::Error::NotFound => Error::CheckpointNotFound,
+            ledger::Error::Beyond { size } => {
+                Error::invalid("size", format_args!("goes beyond a tree of {size} leaves"))
+            }
+            ledger::Error::Diverged(_) => Error::ReadOnly { source: Some(Arc::new(error)) },
+            ledger::Error::NoKey(_)
+            | ledger::Error::Io { .. }
+            | ledger::Error::Behind { .. }
+            | ledger::Error::Stopped(_) => Error::Unavailable {
+                reason: "ledger_unavailable",
+                what: "the ledger cannot do it now",
+                retry_after_ms: 1_000,
+                source: Some(Arc::new(error)),
+            },
+            _ => Error::fault("ledger", error),
         }
     }
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use crate::app::App;
 use crate::app::error::Error;
+use crate::ledger::Audit;
 use crate::log::{self, Log, StoredRecord};
 use crate::record::Header;
 use crate::views::{Views, rebuild};
@@ -18,7 +19,8 @@ use crate::views::{Views, rebuild};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub position: Option<u64>,
-    /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`.
+    /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`,
+    /// `ledger_hashes_damaged`, `checkpoint_contradicted`.
     pub code: &'static str,
     pub message: String,
 }
@@ -29,6 +31,8 @@ pub struct Summary {
     pub records: u64,
     pub bytes: u64,
     pub findings: u64,
+    /// Root of the tree over all headers; `None` where some could not be read.
+    pub root: Option<[u8; 32]>,
 }
 
 /// Who is told how the check goes.
@@ -47,7 +51,8 @@ impl App {
     /// The whole check of a running service.
     pub async fn check_storage(&self, compare_views: bool, watch: &mut dyn Watch) -> Result<Summary, Error> {
         let called_off = Arc::clone(&self.called_off);
-        let mut summary = check_log(&*self.log, &called_off, watch).await?;
+        let audit = Audit::of(&self.ledger);
+        let mut summary = check_log(&*self.log, Some(audit), &called_off, watch).await?;
         if compare_views {
             for finding in compare(Arc::clone(&self.views), called_off).await? {
                 summary.findings += 1;
@@ -62,6 +67,7 @@ impl App {
 /// read all the same.
 pub async fn check_log(
     log: &dyn Log,
+    mut audit: Option<Audit>,
     called_off: &AtomicBool,
     watch: &mut dyn Watch,
 ) -> Result<Summary, Error> {
@@ -75,6 +81,9 @@ pub async fn check_log(
             Ok(records) => {
                 for record in records.iter().take_while(|record| record.position < total) {
                     at = record.position + 1;
+                    if let Some(audit) = &mut audit {
+                        audit.push(&record.header)?;
+                    }
                     let mut found = check_record(record);
                     if !matches!(log.find(&ids(record)).await?.first(), None | Some(Some(_))) {
                         found.push(finding(
@@ -89,12 +98,40 @@ pub async fn check_log(
                     return Err(Error::internal("log_read_nothing"));
                 }
             }
-            Err(log::Error::Corrupt { .. }) => at = one_by_one(log, at, total, &mut summary, watch).await?,
+            Err(log::Error::Corrupt { .. }) => {
+                // Behind a header that cannot be read, no tree can be made.
+                audit = None;
+                at = one_by_one(log, at, total, &mut summary, watch).await?;
+            }
             Err(error) => return Err(error.into()),
         }
         watch.progress(at, total);
     }
+    if let Some(audit) = audit {
+        summary.root = Some(audit.root());
+        for found in differences(&audit) {
+            summary.findings += 1;
+            watch.finding(found).await;
+        }
+    }
     Ok(summary)
+}
+
+/// What the ledger has stored or signed that the headers do not lead to.
+fn differences(audit: &Audit) -> Vec<Finding> {
+    let damaged = audit.damaged().map(|(count, first)| {
+        let message = format!(
+            "{count} stored hashes of the ledger differ from the records; stop, remove `ledger/edge`, and start: \
+             they are made again"
+        );
+        finding(first, "ledger_hashes_damaged", &message)
+    });
+    let contradiction = audit.contradiction().map(|why| Finding {
+        position: None,
+        code: "checkpoint_contradicted",
+        message: why.to_owned(),
+    });
+    damaged.into_iter().chain(contradiction).collect()
 }
 
 /// Goes on record by record until one behind the damage is read, and says where that was.

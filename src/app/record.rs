@@ -110,7 +110,11 @@ impl App {
         let new = self.answer_known(stated, &mut answers).await;
         let new = self.refuse_at_reserve(caller, new, &mut answers);
         let checked = self.complete(new, now, &mut answers);
-        if !checked.is_empty() {
+        if let Err(error) = self.may_grow() {
+            // Nothing new; retries have their receipts.
+            let places: Vec<usize> = checked.iter().map(|checked| checked.at).collect();
+            fail_all(&mut answers, &places, error);
+        } else if !checked.is_empty() {
             match self.attribute_and_seal(caller, checked, now, &mut answers).await {
                 Ok(ready) => self.append(ready, &mut answers).await,
                 Err((places, error)) => fail_all(&mut answers, &places, error),

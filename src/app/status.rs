@@ -10,7 +10,7 @@ use crate::disk::Seen;
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::record::Header;
-use crate::{log, vault, views};
+use crate::{ledger, log, vault, views};
 
 /// The state of the whole service.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ pub struct Status {
     /// `None` while nobody can tell.
     pub disk: Option<Seen>,
     pub vault: vault::Status,
+    pub ledger: ledger::Status,
     pub alarms: Vec<Alarm>,
 }
 
@@ -48,7 +49,11 @@ impl App {
             .await
             .map_err(|died| Error::fault("status_died", died))??;
         let (log, vault) = (self.log.status(), self.vault.status().await?);
-        let alarms = self.look_for_alarms(&log);
+        let ledger = Arc::clone(&self.ledger);
+        let ledger = tokio::task::spawn_blocking(move || ledger.status())
+            .await
+            .map_err(|died| Error::fault("status_died", died))?;
+        let alarms = self.look_for_alarms(&log, &ledger);
         let views_lag_ms = self.lag_ms(&views).await;
         Ok(Status {
             origin: self.house.origin.clone(),
@@ -59,6 +64,7 @@ impl App {
             views_lag_ms,
             disk: self.reserve.seen(),
             vault,
+            ledger,
             alarms,
         })
     }

@@ -15,6 +15,7 @@ use crate::limits;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
+use crate::pb::ledger_service_client::LedgerServiceClient;
 use crate::pb::subject_service_client::SubjectServiceClient;
 
 /// Answers may be as large as a page of events with their headers.
@@ -132,6 +133,10 @@ impl Client {
 
     pub fn events(&self) -> EventServiceClient<Transport> {
         EventServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn ledger(&self) -> LedgerServiceClient<Transport> {
+        LedgerServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {

@@ -24,6 +24,8 @@ use crate::pb;
 use crate::server::{Running, Server};
 use crate::telemetry;
 
+/// The name of the story's log.
+const ORIGIN: &str = "kstar.example/custody/events-1";
 /// The registers of the story's company.
 const REGISTERS: &str = include_str!("../../deploy/examples/kstar.toml");
 
@@ -77,11 +79,18 @@ async fn play(demo: Demo, output: Output) -> Outcome {
 }
 
 async fn start(demo: &Demo, clock: &ManualClock) -> Result<Running, Failure> {
+    let mut outside = demo.data_dir.clone().into_os_string();
+    outside.push(".outside");
+    let outside = PathBuf::from(outside);
+    if !demo.data_dir.exists() && outside.exists() {
+        // Of a demo whose data somebody has removed. Of a real log nothing is ever removed there.
+        std::fs::remove_dir_all(&outside).map_err(Failure::configuration)?;
+    }
     let flags = [
         ("data.directory", demo.data_dir.display().to_string()),
         ("data.keyring", keyring(demo).display().to_string()),
         ("group.controller_group", "kstar".to_owned()),
-        ("group.origin", "kstar.example/custody/events-1".to_owned()),
+        ("group.origin", ORIGIN.to_owned()),
         ("server.listen", "127.0.0.1:0".to_owned()),
         ("server.metrics", "off".to_owned()),
         ("disk.reserve_bytes", "0".to_owned()),
@@ -176,6 +185,8 @@ fn how_to_go_on(demo: &Demo, output: Output) -> std::io::Result<()> {
         format!("echo 'phone:170 0000 {:04}' | {custody} subject find", demo.people % 10_000),
         format!("{custody} events list --type DataTransferred"),
         format!("{custody} status"),
+        format!("{custody} ledger checkpoint"),
+        format!("{custody} ledger proof --position 1"),
         format!("{custody} fsck"),
     ] {
         output.line(&line)?;

@@ -92,7 +92,7 @@ async fn offline(command: Fsck, output: Output) -> Outcome {
         records: summary.records,
         bytes: summary.bytes,
         findings: summary.findings,
-        ..Default::default()
+        root: summary.root.map(|root| root.to_vec().into()).unwrap_or_default(),
     };
     if output.json {
         output.line(&json::text("CheckSummary", &summary)?)?;

@@ -3,6 +3,8 @@
 //!
 //! Rotation on one node: `new-epoch` (a new key-encryption key, active at once), `rewrap`, `remove`
 //! of the old one. On several: `add` everywhere, `activate` everywhere, `rewrap` once, `remove`.
+//! A signing key: `add`, `activate` (from now on both sign), tell everybody the new verifier key
+//! (`custody ledger key`), `remove` the old one when all have it.
 
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ enum Command {
     NewEpoch,
     /// Add a key without using it yet
     Add {
-        /// kek, lookup, fingerprint or evidence_lookup
+        /// kek, lookup, fingerprint, evidence_lookup, checkpoint or manifest
         class: Class,
     },
     /// Use a key from now on
@@ -134,7 +136,7 @@ async fn remove(config: &Config, ring: keyring::Keyring, class: Class, id: u32, 
             let why = "an index key opens the records of its quarter and cannot be removed by hand";
             return Err(Failure::new(Exit::Refused, why));
         }
-        Class::Lookup | Class::Fingerprint | Class::EvidenceLookup => {}
+        Class::Lookup | Class::Fingerprint | Class::EvidenceLookup | Class::Checkpoint | Class::Manifest => {}
     }
     ring.remove(class, id).map_err(refused)?;
     output.note(&format!("{class} {id} is destroyed here; copies of the keyring still hold it"));

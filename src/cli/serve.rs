@@ -40,6 +40,9 @@ pub struct Serve {
     /// Metrics address, as server.metrics; `off` for none
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<String>,
+    /// The outside copy is lost for good: make it again from the data directory, this once
+    #[arg(long)]
+    declare_outside_lost: bool,
 }
 
 impl Settings {
@@ -81,7 +84,8 @@ pub fn run(command: Serve, output: Output) -> Outcome {
     if let Some(metrics) = command.metrics {
         layers = layers.flag("server.metrics", metrics);
     }
-    let config = layers.load().map_err(Failure::configuration)?;
+    let mut config = layers.load().map_err(Failure::configuration)?;
+    config.outside.declared_lost = command.declare_outside_lost;
     telemetry::init(&config.log.filter).map_err(Failure::configuration)?;
     super::block_on(serve(config, output))
 }
@@ -94,13 +98,18 @@ async fn serve(config: Config, output: Output) -> Outcome {
     let running = Server::start(config, Arc::new(SystemClock)).await.map_err(Failure::configuration)?;
     let address = format!("{scheme}://{}", running.address);
     let metrics = running.metrics_address.map(|metrics| format!("http://{metrics}/metrics"));
+    let tiles = running.tiles_address.map(|tiles| format!("http://{tiles}/"));
     if output.json {
-        let value = serde_json::json!({ "address": address, "metrics": metrics, "data": directory });
+        let value =
+            serde_json::json!({ "address": address, "metrics": metrics, "tiles": tiles, "data": directory });
         output.line(&value.to_string())?;
     } else {
         let metrics = metrics.map_or(String::new(), |metrics| format!(" metrics at {metrics}"));
-        output
-            .line(&format!("custody is listening on {address} data in {}{metrics}", directory.display()))?;
+        let tiles = tiles.map_or(String::new(), |tiles| format!(" tiles at {tiles}"));
+        output.line(&format!(
+            "custody is listening on {address} data in {}{metrics}{tiles}",
+            directory.display()
+        ))?;
     }
     let failed = tokio::select! {
         _ = terminate.recv() => None,

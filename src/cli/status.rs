@@ -30,6 +30,8 @@ fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> 
     let log = status.log.clone().unwrap_or_default();
     let views = status.views.clone().unwrap_or_default();
     let vault = status.vault.unwrap_or_default();
+    let ledger = status.ledger.clone().unwrap_or_default();
+    let root: String = ledger.root.iter().map(|byte| format!("{byte:02x}")).collect();
     let behind = log.head.saturating_sub(views.position);
     output.facts(&[
         ("version", status.version.clone()),
@@ -45,6 +47,9 @@ fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> 
             format!("{} ({behind} behind{}, generation {})", views.position, since(&views), views.generation),
         ),
         ("views stopped", views.stopped),
+        ("signed as", if ledger.origin == status.origin { String::new() } else { ledger.origin.clone() }),
+        ("tree", format!("{} leaves, root {root}", ledger.tree_size)),
+        ("checkpoint", checkpoint(&ledger)),
         ("people", format!("{} ({} pending)", vault.people, vault.pending)),
     ])?;
     for alarm in &status.alarms {
@@ -64,6 +69,16 @@ fn since(views: &pb::ViewsStatus) -> String {
 fn disk_free(log: &pb::LogStatus) -> String {
     let free = log.disk_free_bytes.map_or("unknown".to_owned(), bytes);
     format!("{free} ({} kept as reserve)", bytes(log.disk_reserve_bytes))
+}
+
+fn checkpoint(ledger: &pb::LedgerStatus) -> String {
+    match ledger.published_size {
+        None => "none yet".to_owned(),
+        Some(size) => {
+            let witnessed = if ledger.witnessed { "" } else { ", not enough witnesses" };
+            format!("over {size} leaves, {} signatures{witnessed}", ledger.signatures)
+        }
+    }
 }
 
 /// Bytes as a person reads them.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use toml::{Table, Value};
 
-use super::{Access, Config, Data, Disk, Group, Limits, Log, Problems, Server, Tls};
+use super::{Access, Config, Data, Disk, Group, Ledger, Limits, Log, Outside, Problems, Server, Tls};
 
 /// Every key with its default and what it means.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -162,10 +162,8 @@ impl Draft {
             self.parsed("group.home_country"),
         );
         let listen = self.parsed("server.listen");
-        let metrics = match self.text("server.metrics").as_str() {
-            "off" | "" => Some(None),
-            _ => self.parsed("server.metrics").map(Some),
-        };
+        let metrics = self.address("server.metrics");
+        let tiles_listen = self.address("ledger.tiles_listen");
         let tls = Tls {
             certificate: self.path("tls.certificate"),
             key: self.path("tls.key"),
@@ -183,6 +181,8 @@ impl Draft {
             reserve_bytes: self.count("disk.reserve_bytes"),
             reserve_percent: self.count("disk.reserve_percent"),
         };
+        let (checkpoint_interval_ms, witness_timeout_ms) =
+            (self.count("ledger.checkpoint_interval_ms"), self.count("ledger.witness_timeout_ms"));
         let plaintext = self.values["server.plaintext"].as_bool().unwrap_or(false);
         Some(Config {
             data,
@@ -195,6 +195,14 @@ impl Draft {
             server: Server { listen: listen?, metrics: metrics?, plaintext, drain_ms },
             tls,
             access: Access { tokens: self.path("access.tokens") },
+            ledger: Ledger {
+                checkpoint_interval_ms,
+                tiles_listen: tiles_listen?,
+                witness_policy: self.path("ledger.witness_policy"),
+                witness_ca: self.path("ledger.witness_ca"),
+                witness_timeout_ms,
+            },
+            outside: Outside { path: self.path("outside.path"), declared_lost: false },
             limits,
             disk,
             log: Log { filter: self.text("log.filter") },
@@ -208,6 +216,14 @@ impl Draft {
     fn path(&self, key: &str) -> Option<PathBuf> {
         let text = self.text(key);
         (!text.is_empty()).then(|| text.into())
+    }
+
+    /// An address, or none where it says off.
+    fn address(&mut self, key: &str) -> Option<Option<std::net::SocketAddr>> {
+        match self.text(key).as_str() {
+            "off" | "" => Some(None),
+            _ => self.parsed(key).map(Some),
+        }
     }
 
     fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, key: &str) -> Option<T> {

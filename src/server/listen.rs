@@ -29,11 +29,12 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// How often health looks at what it reports.
 const WATCH: Duration = Duration::from_millis(250);
 /// Services whose health can be asked for by name; the empty name is the whole.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     "custody.v1.AdminService",
     "custody.v1.EventService",
     "custody.v1.IngestService",
+    "custody.v1.LedgerService",
     "custody.v1.SubjectService",
 ];
 

@@ -45,6 +45,16 @@ pub const DISK_AT_RESERVE: &str = "custody_disk_at_reserve";
 pub const VIEWS_LAG: &str = "custody_views_lag_records";
 /// 1 while a view has stopped.
 pub const VIEWS_STOPPED: &str = "custody_views_stopped";
+/// Leaves of the ledger's tree.
+pub const LEDGER_SIZE: &str = "custody_ledger_tree_size";
+/// Size of the newest published checkpoint.
+pub const LEDGER_PUBLISHED: &str = "custody_ledger_published_size";
+/// 1 while the log is not the one that was published.
+pub const LEDGER_DIVERGED: &str = "custody_ledger_diverged";
+/// 1 while the newest checkpoint could not be published.
+pub const LEDGER_FAILING: &str = "custody_ledger_failing";
+/// Answers of witnesses. Label: `outcome`.
+pub const WITNESS_ANSWERS: &str = "custody_witness_answers_total";
 /// 1 while the service takes new calls.
 pub const SERVING: &str = "custody_serving";
 
@@ -77,6 +87,11 @@ const ALL: &[(&str, Kind, Unit, &str)] = &[
     (DISK_AT_RESERVE, Gauge, Unit::Count, "1 while emitters are refused because the disk is at its reserve"),
     (VIEWS_LAG, Gauge, Unit::Count, "records that the views have not applied yet"),
     (VIEWS_STOPPED, Gauge, Unit::Count, "1 while a view has stopped"),
+    (LEDGER_SIZE, Gauge, Unit::Count, "leaves of the ledger's tree"),
+    (LEDGER_PUBLISHED, Gauge, Unit::Count, "size of the newest published checkpoint"),
+    (LEDGER_DIVERGED, Gauge, Unit::Count, "1 while the log is not the one that was published"),
+    (LEDGER_FAILING, Gauge, Unit::Count, "1 while no checkpoint can be published"),
+    (WITNESS_ANSWERS, Counter, Unit::Count, "answers of witnesses, by outcome"),
     (SERVING, Gauge, Unit::Count, "1 while the service takes new calls"),
 ];
 

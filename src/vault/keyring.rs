@@ -33,11 +33,28 @@ pub enum Class {
     Fingerprint,
     /// Keys what is asked only in disputes, after an erasure.
     EvidenceLookup,
+    /// Signs checkpoints of the log. Older keys sign beside the active one until they are removed.
+    Checkpoint,
+    /// Signs manifests of exports; never the same key as that of checkpoints.
+    Manifest,
 }
 
 impl Class {
-    pub const ALL: [Class; 5] =
-        [Class::Kek, Class::Index, Class::Lookup, Class::Fingerprint, Class::EvidenceLookup];
+    pub const ALL: [Class; 7] = [
+        Class::Kek,
+        Class::Index,
+        Class::Lookup,
+        Class::Fingerprint,
+        Class::EvidenceLookup,
+        Class::Checkpoint,
+        Class::Manifest,
+    ];
+
+    /// Whether its keys sign. A keyring from before there were any has none; nothing is signed then
+    /// until one is added.
+    pub fn signs(self) -> bool {
+        matches!(self, Class::Checkpoint | Class::Manifest)
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,6 +63,8 @@ impl Class {
             Class::Lookup => "lookup",
             Class::Fingerprint => "fingerprint",
             Class::EvidenceLookup => "evidence_lookup",
+            Class::Checkpoint => "checkpoint",
+            Class::Manifest => "manifest",
         }
     }
 }
@@ -62,7 +81,7 @@ impl std::str::FromStr for Class {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let known = Class::ALL.into_iter().find(|class| class.as_str() == text);
         known.ok_or(crate::domain::id::Malformed(
-            "is not a class of keys: kek, index, lookup, fingerprint, evidence_lookup",
+            "is not a class of keys: kek, index, lookup, fingerprint, evidence_lookup, checkpoint, manifest",
         ))
     }
 }
@@ -233,6 +252,16 @@ impl Keyring {
     /// The key of evidence look-ups.
     pub fn evidence_lookup(&self) -> Result<Key, Error> {
         self.active(Class::EvidenceLookup).map(|(_, key)| key)
+    }
+
+    /// The keys of a class that sign now: the active one, and those before it that are still here,
+    /// so that whoever trusts an old key only has time to learn the new one. Added but not yet
+    /// activated ones do not sign.
+    pub fn signing(&self, class: Class) -> Vec<(u32, Key)> {
+        let Ok((active, _)) = self.active(class) else { return Vec::new() };
+        let mut keys = self.all(class);
+        keys.retain(|(id, _)| *id <= active);
+        keys
     }
 
     /// All living keys of a class, the active one first.

@@ -124,3 +124,19 @@ fn descriptions_and_debug_show_no_key() {
         }
     }
 }
+
+#[test]
+fn signing_keys_overlap_while_they_rotate() {
+    let (_root, path, keyring) = new();
+    let ids = |keyring: &Keyring| -> Vec<u32> {
+        keyring.signing(Class::Checkpoint).iter().map(|(id, _)| *id).collect()
+    };
+    assert_eq!(ids(&keyring), [1]);
+    assert_eq!(keyring.add(Class::Checkpoint, at(1)).unwrap(), 2);
+    assert_eq!(ids(&keyring), [1], "added, not yet in use");
+    keyring.activate(Class::Checkpoint, 2).unwrap();
+    assert_eq!(ids(&keyring), [2, 1], "both sign");
+    keyring.remove(Class::Checkpoint, 1).unwrap();
+    assert_eq!(ids(&open(&path, false).unwrap()), [2]);
+    assert_ne!(keyring.signing(Class::Checkpoint)[0].1, keyring.signing(Class::Manifest)[0].1);
+}
