@@ -324,6 +324,7 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
 /// Publishes a checkpoint at every interval in which the log grew. Witnesses are asked beside it, so
 /// that a slow one delays no signature.
 async fn publish(ledger: Arc<Ledger>, interval: Duration) {
+    let mut asking: Option<JoinHandle<()>> = None;
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -332,10 +333,11 @@ async fn publish(ledger: Arc<Ledger>, interval: Duration) {
             continue;
         }
         match ledger.publish().await {
-            Ok(_) => {
+            Ok(_) if asking.as_ref().is_none_or(JoinHandle::is_finished) => {
                 let ledger = Arc::clone(&ledger);
-                tokio::spawn(async move { ledger.ask_witnesses().await });
+                asking = Some(tokio::spawn(async move { ledger.ask_witnesses().await }));
             }
+            Ok(_) => {}
             // A full disk or an unmounted copy may be well again long before the next turn.
             Err(_) => tick.reset_after(interval.min(PUBLISH_AGAIN)),
         }

@@ -17,7 +17,7 @@ use crate::views::{Views, rebuild};
 pub struct Finding {
     pub position: Option<u64>,
     /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`,
-    /// `ledger_hashes_damaged`, `checkpoint_contradicted`.
+    /// `ledger_hashes_damaged`, `checkpoint_contradicted`, `ledger_diverged`.
     pub code: &'static str,
     pub message: String,
 }
@@ -47,6 +47,10 @@ impl App {
     pub async fn check_storage(&self, compare_views: bool, watch: &mut dyn Watch) -> Result<Summary, Error> {
         let audit = Audit::of(&self.ledger);
         let mut summary = check_log(&*self.log, Some(audit), watch).await?;
+        if let Some(message) = self.ledger.diverged() {
+            summary.findings += 1;
+            watch.finding(Finding { position: None, code: "ledger_diverged", message });
+        }
         if compare_views {
             let findings = compare(Arc::clone(&self.views)).await?;
             summary.findings += findings.len() as u64;
