@@ -259,8 +259,23 @@ pub struct Running {
     ended: watch::Receiver<bool>,
     serving: JoinHandle<anyhow::Result<()>>,
     upkeep: JoinHandle<()>,
-    /// What ends at any moment: metrics, tiles, checkpoints.
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Tasks,
+}
+
+/// What may end at any moment: metrics, tiles, checkpoints. Ends with this.
+#[derive(Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Tasks {
+    fn run(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(tokio::spawn(task));
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
 }
 
 impl Server {
@@ -285,17 +300,37 @@ impl Server {
         {
             tracing::warn!("tokens arrive without TLS: something in front of custody has to end it");
         }
-        let mut tasks = Vec::new();
+        let mut tasks = Tasks::default();
         let metrics_address = match config.server.metrics {
             None => None,
             Some(address) => {
                 let (address, serving) = exporter::bind(address).await?;
-                tasks.push(tokio::spawn(serving));
+                tasks.run(serving);
                 Some(address)
             }
         };
         let (opening, time) = (config.clone(), Arc::clone(&clock));
         let node = Arc::new(tokio::task::spawn_blocking(move || Node::open(&opening, &time, probe)).await??);
+        let gate = |stopping| Gate::new(authenticator, RequestIds::new(started_at), stopping);
+        let begun = Self::begin(&config, clock, gate, Arc::clone(&node), tasks).await;
+        match begun {
+            Ok(running) => Ok(Running { metrics_address, ..running }),
+            Err(why) => {
+                // Why the service does not start is what to tell; the directory is free again.
+                let _closed = tokio::task::spawn_blocking(move || node.close()).await;
+                Err(why)
+            }
+        }
+    }
+
+    /// Checks what only an open node can tell, then listens.
+    async fn begin(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        gate: impl FnOnce(watch::Receiver<bool>) -> Gate,
+        node: Arc<Node>,
+        mut tasks: Tasks,
+    ) -> anyhow::Result<Running> {
         if let Some(older) = node.app.check_vault().await.context("the vault")? {
             return Err(older.into());
         }
@@ -305,26 +340,35 @@ impl Server {
             None => None,
             Some(address) => {
                 let (address, serving) = tiles::bind(address, Arc::clone(&node.ledger)).await?;
-                tasks.push(tokio::spawn(serving));
+                tasks.run(serving);
                 Some(address)
             }
         };
         if config.ledger.checkpoint_interval_ms > 0 {
             let interval = Duration::from_millis(config.ledger.checkpoint_interval_ms);
-            tasks.push(tokio::spawn(publish(Arc::clone(&node.ledger), interval)));
+            tasks.run(publish(Arc::clone(&node.ledger), interval));
         }
 
         let (stop, stopping) = watch::channel(false);
-        let gate = Arc::new(Gate::new(authenticator, RequestIds::new(started_at), stopping.clone()));
-        let routes = routes(&config, &node, &gate, &stopping)?;
+        let gate = Arc::new(gate(stopping.clone()));
+        let routes = routes(config, &node, &gate, &stopping)?;
         let seen = Arc::clone(&node);
         let ready: listen::Ready = Arc::new(move || seen.ready());
-        let listener =
-            listen::open(&config, routes, ready, Arc::clone(&gate.calls), stopping.clone()).await?;
+        let listener = listen::open(config, routes, ready, Arc::clone(&gate.calls), stopping.clone()).await?;
         let upkeep = tokio::spawn(upkeep(Arc::clone(&node), clock, stopping));
         let (serving, ended) = watched(listener.serving);
         let address = listener.address;
-        Ok(Running { address, metrics_address, tiles_address, node, stop, ended, serving, upkeep, tasks })
+        Ok(Running {
+            address,
+            metrics_address: None,
+            tiles_address,
+            node,
+            stop,
+            ended,
+            serving,
+            upkeep,
+            tasks,
+        })
     }
 }
 
@@ -359,6 +403,7 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
 /// Publishes a checkpoint at every interval in which the log grew. Witnesses are asked beside it, so
 /// that a slow one delays no signature.
 async fn publish(ledger: Arc<Ledger>, interval: Duration) {
+    let mut asking: Option<JoinHandle<()>> = None;
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -367,10 +412,11 @@ async fn publish(ledger: Arc<Ledger>, interval: Duration) {
             continue;
         }
         match ledger.publish().await {
-            Ok(_) => {
+            Ok(_) if asking.as_ref().is_none_or(JoinHandle::is_finished) => {
                 let ledger = Arc::clone(&ledger);
-                tokio::spawn(async move { ledger.ask_witnesses().await });
+                asking = Some(tokio::spawn(async move { ledger.ask_witnesses().await }));
             }
+            Ok(_) => {}
             // A full disk or an unmounted copy may be well again long before the next turn.
             Err(_) => tick.reset_after(interval.min(PUBLISH_AGAIN)),
         }
@@ -419,7 +465,7 @@ impl Running {
         self.node.app.call_off();
         self.stop.send_replace(true);
         let served = self.serving.await?;
-        self.tasks.iter().for_each(JoinHandle::abort);
+        drop(self.tasks);
         // An error is a panic, which stands in the log.
         let _ended = self.upkeep.await;
         let node = self.node;

@@ -1,5 +1,6 @@
 //! A service killed at random instants under load, with everything it never synced taken away: what
-//! it acknowledged is there, what it did not acknowledge is there whole or not at all.
+//! it acknowledged is there, what it did not acknowledge is there whole or not at all; what it
+//! published is still the beginning of what it publishes.
 
 mod support;
 
@@ -31,7 +32,12 @@ struct Book {
     acknowledged: Vec<Acknowledged>,
     /// Batches of new events whose answers never came.
     open: Vec<Vec<pb::Event>>,
+    /// Checkpoints that somebody was given.
+    published: Vec<pb::Checkpoint>,
 }
+
+/// As often as checkpoints may be published, so that kills meet every step of it.
+const PUBLISH: [&str; 2] = ["--set", "ledger.checkpoint_interval_ms=100"];
 
 #[test]
 fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
@@ -50,12 +56,15 @@ fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
             kill_while_it_opens(&sandbox, &data, Duration::from_millis(dice.below(60)));
             discarded.add(&sandbox.discard_unsynced(loss).unwrap());
         }
-        let served = Served::spawn(sandbox.arm(Served::command(&data).args(["--set", "log.filter=off"])));
+        let mut command = Served::command(&data);
+        let served = Served::spawn(sandbox.arm(command.args(PUBLISH).args(["--set", "log.filter=off"])));
         runtime.block_on(async {
             let client = connect(&served).await;
             let (stored, gone) = settle(&client, &book).await;
             resolved = (resolved.0 + stored, resolved.1 + gone);
             check(&client, &book, &mut checked, &mut dice).await;
+            check_published(&client, &book).await;
+            let watching = tokio::spawn(watch(client.clone(), Arc::clone(&book)));
             let loads: Vec<_> = (0..CONNECTIONS)
                 .map(|n| tokio::spawn(load(served.address().to_owned(), Arc::clone(&book), round * 10 + n)))
                 .collect();
@@ -64,6 +73,7 @@ fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
             for load in loads {
                 load.await.unwrap();
             }
+            watching.await.unwrap();
         });
         discarded.add(&sandbox.discard_unsynced(loss).unwrap());
     }
@@ -75,6 +85,7 @@ fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
         let client = connect(&served).await;
         settle(&client, &book).await;
         check(&client, &book, &mut 0, &mut dice).await;
+        check_published(&client, &book).await;
         book.lock().unwrap().acknowledged.len()
     });
     served.stop();
@@ -83,12 +94,14 @@ fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
     eprintln!(
         "{acknowledged} events; batches without an answer: {stored} stored, {gone} gone; {discarded:?}"
     );
+    let published = book.lock().unwrap().published.len();
+    assert!(published > ROUNDS as usize, "only {published} checkpoints were seen");
     assert!(acknowledged > 500, "only {acknowledged} events were recorded");
 }
 
 fn kill_while_it_opens(sandbox: &Sandbox, data: &Path, after: Duration) {
     let mut command = Served::command(data);
-    let mut child = sandbox.arm(&mut command).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = sandbox.arm(command.args(PUBLISH)).stdout(Stdio::null()).spawn().unwrap();
     std::thread::sleep(after);
     kill(&mut child).unwrap();
 }
@@ -127,6 +140,33 @@ async fn load(address: String, book: Arc<Mutex<Book>>, seed: u64) {
             );
         }
     }
+}
+
+/// Keeps every checkpoint that it can get, until the service is gone.
+async fn watch(client: Client, book: Arc<Mutex<Book>>) {
+    let mut ledger = client.ledger();
+    while let Ok(answer) = ledger.get_checkpoint(pb::GetCheckpointRequest::default()).await {
+        let checkpoint = answer.into_inner().checkpoint.unwrap();
+        let published = &mut book.lock().unwrap().published;
+        if published.last().is_none_or(|last| last.tree_size != checkpoint.tree_size) {
+            published.push(checkpoint);
+        }
+    }
+}
+
+/// Every checkpoint that somebody was given is kept, and the tree still begins with it.
+async fn check_published(client: &Client, book: &Mutex<Book>) {
+    let published = book.lock().unwrap().published.clone();
+    for given in published {
+        let request = pb::GetCheckpointRequest { tree_size: Some(given.tree_size) };
+        let kept = client.ledger().get_checkpoint(request).await.unwrap().into_inner().checkpoint.unwrap();
+        assert_eq!(kept.root, given.root, "two roots over {}", given.tree_size);
+        let request = pb::GetConsistencyProofRequest { old_size: given.tree_size, new_size: None };
+        let growth = client.ledger().get_consistency_proof(request).await.unwrap().into_inner();
+        assert_eq!(growth.old_root, given.root, "the log does not begin with what was published");
+    }
+    let status = client.admin().get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    assert!(status.alarms.iter().all(|alarm| !alarm.code.contains("ledger")), "{:?}", status.alarms);
 }
 
 /// Sends again what was not answered: of a batch everything is there, or nothing. Says how many

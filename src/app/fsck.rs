@@ -20,7 +20,7 @@ use crate::views::{Views, rebuild};
 pub struct Finding {
     pub position: Option<u64>,
     /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`,
-    /// `ledger_hashes_damaged`, `checkpoint_contradicted`.
+    /// `ledger_hashes_damaged`, `checkpoint_contradicted`, `ledger_diverged`.
     pub code: &'static str,
     pub message: String,
 }
@@ -53,6 +53,10 @@ impl App {
         let called_off = Arc::clone(&self.called_off);
         let audit = Audit::of(&self.ledger);
         let mut summary = check_log(&*self.log, Some(audit), &called_off, watch).await?;
+        if let Some(message) = self.ledger.diverged() {
+            summary.findings += 1;
+            watch.finding(Finding { position: None, code: "ledger_diverged", message }).await;
+        }
         if compare_views {
             for finding in compare(Arc::clone(&self.views), called_off).await? {
                 summary.findings += 1;

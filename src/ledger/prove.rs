@@ -58,6 +58,7 @@ impl Ledger {
     /// The proof that the record with this header stands at `position`, in the newest checkpoint or
     /// in one of a given size.
     pub fn inclusion(&self, position: u64, header: &[u8], size: Option<u64>) -> Result<Inclusion, Error> {
+        self.newest_is_ours(size)?;
         let pending = Error::Pending { position };
         let checkpoint = match (size, self.latest()) {
             (None, None) => return Err(pending),
@@ -77,6 +78,7 @@ impl Ledger {
 
     /// The proof that the tree only grew between two sizes, published or not.
     pub fn growth(&self, old: u64, new: Option<u64>) -> Result<Growth, Error> {
+        self.newest_is_ours(new)?;
         let checkpoint = match new {
             None => Some(SignedCheckpoint::clone(&*self.checkpoint(None)?)),
             Some(size) => match self.checkpoint(Some(size)) {
@@ -97,6 +99,15 @@ impl Ledger {
             return Err(Error::Damaged("a proof made of them does not check"));
         }
         Ok(Growth { old, old_root, new, new_root, path, checkpoint })
+    }
+
+    /// In the newest checkpoint nothing can be proven by a log that does not bear it out; in an older
+    /// one, named by its size, what is left still can.
+    fn newest_is_ours(&self, size: Option<u64>) -> Result<(), Error> {
+        match self.diverged().filter(|_| size.is_none()) {
+            Some(why) => Err(Error::Diverged(why)),
+            None => Ok(()),
+        }
     }
 
     /// The right edge of the tree at a size: with it a range that begins there can be proven whole.
@@ -128,7 +139,11 @@ impl Ledger {
         let mut bytes = Vec::new();
         let mut next = first;
         while next < last {
-            for record in self.log.read(next, (last - next) as usize, 8 << 20).await? {
+            let records = self.log.read(next, (last - next) as usize, 8 << 20).await?;
+            if records.is_empty() {
+                return Err(Error::Behind { size: next });
+            }
+            for record in records {
                 bundle(&mut bytes, &record.header)?;
                 next = record.position + 1;
             }

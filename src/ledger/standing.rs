@@ -133,9 +133,9 @@ impl Ledger {
         let Some(present) = origins.last() else { return self.refuse_if_published() };
         self.compare_books(&origins)?;
         let newest = self.newest_of_both(present)?;
-        let diverged = match self.stranger(&origins)? {
-            Some(stranger) => Some(stranger),
-            None => self.against(newest.as_deref())?,
+        let diverged = match (self.stranger(&origins)?, self.two_heads(present)?) {
+            (Some(found), _) | (None, Some(found)) => Some(found),
+            (None, None) => self.against(newest.as_deref())?,
         };
         if let Some(diverged) = &diverged {
             tracing::error!(why = diverged.why, "the log is not the one that was published: it is read-only");
@@ -181,11 +181,23 @@ impl Ledger {
         let (inside, outside) = (self.inside.newest(origin)?, self.outside.newest(origin)?);
         let Some(newest) = outside else { return Ok(None) };
         self.check_signature(&newest)?;
-        let same = inside.is_some_and(|inside| inside.checkpoint == newest.checkpoint);
-        if !same && self.against(Some(&newest))?.is_none() {
+        let lacks = inside.is_none_or(|inside| inside.checkpoint.size < newest.checkpoint.size);
+        if lacks && self.against(Some(&newest))?.is_none() {
             self.inside.keep(&newest)?;
         }
         Ok(Some(Arc::new(newest)))
+    }
+
+    /// Two checkpoints over the same size with different roots: whatever the log holds, somebody was
+    /// told something else. Both stay where they are, as evidence.
+    fn two_heads(&self, origin: &str) -> Result<Option<Diverged>, Error> {
+        let Some(inside) = self.inside.newest(origin)? else { return Ok(None) };
+        let size = inside.checkpoint.size;
+        let outside = self.outside.get(origin, size)?;
+        Ok(outside.filter(|outside| outside.checkpoint != inside.checkpoint).map(|outside| {
+            let why = format!("there are two checkpoints over {size} records with different roots");
+            Diverged { why, published: Some(Arc::new(outside)) }
+        }))
     }
 
     /// A signature of a key that is still here must verify; of others nothing can be said.

@@ -73,7 +73,7 @@ impl Ledger {
     /// answer. Never fails: what went wrong is said in the status and in the log.
     pub async fn ask_witnesses(self: &Arc<Self>) {
         let Some(witnesses) = self.options.witnesses.clone() else { return };
-        let Ok(_asking) = witnesses.asking.try_lock() else { return };
+        let _asking = witnesses.asking.lock().await;
         let Some(latest) = self.latest() else { return };
         let wanted = |number: &usize| {
             witnesses.policy.witnesses[*number].url.is_some() && !witnesses.has_cosigned(*number, &latest)

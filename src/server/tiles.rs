@@ -82,7 +82,8 @@ async fn answer(request: Request<Incoming>, ledger: &Arc<Ledger>) -> Response<Fu
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    let Ok(resource) = request.uri().path().trim_start_matches('/').parse::<Resource>() else {
+    let path = request.uri().path();
+    let Ok(resource) = path.strip_prefix('/').unwrap_or(path).parse::<Resource>() else {
         return plain(StatusCode::NOT_FOUND, "there are /checkpoint, /tile/L/N and /tile/entries/N\n");
     };
     match ledger.resource(resource).await {

@@ -174,6 +174,24 @@ async fn a_missing_outside_copy_refuses_until_it_is_declared_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_signed_roots_of_one_size_are_never_papered_over() {
+    let place = Place::new();
+    with_an_older_copy(&place).await;
+    let path = files(&place, &place.data().join("ledger")).pop().unwrap();
+    let key = Signer::from_seed(ORIGIN, KeyKind::Text, &[1; 32]).unwrap();
+    let head = tlog::Checkpoint { origin: ORIGIN.to_owned(), size: 200, root: [7; 32] };
+    let forged = head.signed([&key]).unwrap().to_string();
+    std::fs::write(&path, &forged).unwrap();
+    let open = place.open().await.unwrap();
+    assert!(open.ledger.diverged().unwrap().contains("two checkpoints over 200"));
+    assert!(matches!(open.ledger.publish().await, Err(Error::Diverged(_))));
+    assert!(matches!(open.ledger.inclusion(3, &header(3), None), Err(Error::Diverged(_))));
+    open.ledger.inclusion(3, &header(3), Some(100)).unwrap();
+    open.close();
+    assert_eq!(std::fs::read_to_string(path).unwrap(), forged, "kept as evidence");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_begins_again_beside_what_was_published() {
     let place = Place::new();
     with_an_older_copy(&place).await;
