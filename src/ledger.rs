@@ -136,6 +136,8 @@ pub struct Ledger {
     standing: RwLock<Standing>,
     /// One publication at a time.
     publishing: tokio::sync::Mutex<()>,
+    /// One consistent point at a time.
+    keeping: Mutex<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -157,6 +159,7 @@ impl Ledger {
             point: Mutex::new(point),
             standing: RwLock::default(),
             publishing: tokio::sync::Mutex::default(),
+            keeping: Mutex::default(),
             stop: watch::Sender::new(false),
             options,
             log,

@@ -1,7 +1,7 @@
 //! Following the log: leaf by leaf into the tree, its hashes to disk, in chunks.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::hashes::Hashes;
@@ -133,6 +133,8 @@ impl Ledger {
 
     /// Makes the hashes durable, and then says so.
     pub(super) fn keep_point(&self, point: &Point) -> Result<(), Error> {
+        // Who follows and who publishes may both come here, and write the same temporary file.
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         self.hashes.sync()?;
         point.store(&self.options.dir.join("edge"))
     }

@@ -13,13 +13,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Ledger {
     /// Publishes a checkpoint over everything that is in the log now; the newest one again if it has
-    /// not grown. Then witnesses are asked, whose answers nothing waits for.
+    /// not grown. Asking witnesses is another step, so that a slow one delays no signature.
     pub async fn publish(self: &Arc<Self>) -> Result<Arc<SignedCheckpoint>, Error> {
         let published = self.publish_alone().await;
-        let failing = published.as_ref().err().map(ToString::to_string);
-        if let Some(why) = &failing {
-            tracing::warn!(error = why, "no checkpoint was published");
+        if let Err(why) = &published {
+            tracing::warn!(error = %why, "no checkpoint was published");
         }
+        // That the log diverged has an alarm of its own.
+        let failing = published.as_ref().err().filter(|why| !matches!(why, Error::Diverged(_)));
+        let failing = failing.map(ToString::to_string);
         self.change_standing(|standing| standing.failing = failing);
         published
     }
