@@ -79,10 +79,7 @@ impl Subjects {
         let options = ReportOptions {
             as_of,
             known_at: events::known_before(request.known_at),
-            evidence: match request.evidence_limit {
-                0 => EVIDENCE,
-                limit => limit,
-            } as usize,
+            evidence: request.evidence_limit.unwrap_or(EVIDENCE) as usize,
         };
         let name = name.ok_or_else(|| Error::invalid("subject", "is required"))?;
         let answer =

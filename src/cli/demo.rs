@@ -167,7 +167,7 @@ async fn report_of_the_first(client: &Client, at_least: u64) -> Result<pb::Subje
         subject: Some(pb::SubjectName { name: Some(pb::subject_name::Name::Identifier(account)) }),
         at_least: Some(at_least),
         opening: Some(pb::Opening { reason: "demo".to_owned(), ticket: String::new() }),
-        evidence_limit: 12,
+        evidence_limit: Some(12),
         ..Default::default()
     };
     let answer = client.subjects().get_subject_report(request).await?.into_inner();

@@ -178,7 +178,7 @@ async fn show(command: Report, output: Output) -> Outcome {
         known_at: command.known_at,
         at_least: command.at_least,
         opening: command.open.opening(),
-        evidence_limit: command.evidence,
+        evidence_limit: Some(command.evidence),
         ..Default::default()
     };
     let answer = command.remote.connect().await?.subjects().get_subject_report(request).await?.into_inner();

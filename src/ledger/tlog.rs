@@ -21,10 +21,10 @@
 //! | proof files | [`InclusionFile`], [`ConsistencyFile`] |
 //! | tiles | [`tile::Resource`], [`tile::bundle`] |
 //!
-//! Why not the crates `tlog_tiles` and `signed_note` 0.2: they were tried and agree, but they are
-//! copies of 2025 that get no fixes, bring a second sha2, base64 and thiserror and all of `url`, write
-//! Go's tile paths, panic on a wrong reader, and verify without strictness. `ed25519-dalek` 3 shares
-//! our sha2; `ct-merkle`, which others keep, is the oracle of the property tests.
+//! Why not the crates `tlog_tiles` and `signed_note` 0.2: they are copies of 2025 that get no fixes,
+//! bring a second sha2, base64 and thiserror and all of `url`, write Go's tile paths, panic on a wrong
+//! reader, and verify without strictness. `ed25519-dalek` 3 shares our sha2; `ct-merkle`, which others
+//! keep, is the oracle of the property tests.
 
 pub mod checkpoint;
 pub mod file;

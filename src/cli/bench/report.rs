@@ -41,7 +41,7 @@ pub async fn run(command: Report, output: Output) -> Outcome {
         let name = pb::subject_name::Name::Identifier(identifier(&command.name, command.seed, account));
         let request = pb::GetSubjectReportRequest {
             subject: Some(pb::SubjectName { name: Some(name) }),
-            evidence_limit: command.evidence,
+            evidence_limit: Some(command.evidence),
             ..Default::default()
         };
         let since = Stopwatch::start();
