@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod dirlock;
 pub mod domain;
+pub mod ledger;
 pub mod limits;
 pub mod log;
 pub mod pb;

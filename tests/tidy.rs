@@ -74,6 +74,9 @@ fn pure_rules_and_the_record_do_no_io_and_know_no_adapter() {
     nobody("domain is pure", offenders("src/domain", &[], &words));
     nobody("the record is pure", offenders("src/record", &[], &words));
     nobody("domain does not know the record", offenders("src/domain", &[], &["crate::record"]));
+    nobody("proofs and their formats are pure", offenders("src/ledger/tlog", &[], &words));
+    let ours = offenders("src/ledger/tlog", &[], &["crate::", "getrandom", "rand::"]);
+    nobody("and need nothing of ours", ours);
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! The ledger: what lets a stranger check that the log is complete and unchanged.
+
+pub mod tlog;
