@@ -1,0 +1,1 @@
+//! Whatever is altered in a bundle, the verifier never says that all is proven.
