@@ -18,6 +18,7 @@ pub mod serve;
 pub mod status;
 pub mod subject;
 pub mod token;
+pub mod verify;
 pub mod views;
 
 use std::ffi::OsString;
@@ -77,6 +78,8 @@ enum Command {
     Views(views::Views),
     /// Re-read and re-hash everything that is stored
     Fsck(fsck::Fsck),
+    /// Check an export bundle, offline, trusting only what you bring
+    Verify(verify::Verify),
     /// Look after the keys, while the service is stopped
     Keyring(keyring::Keyring),
     /// Make and revoke tokens
@@ -122,6 +125,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Keyring(keyring) => keyring::run(keyring, output),
         Command::Help { topic } => help(&topic, output),
         Command::Fsck(fsck) => fsck::run(fsck, output),
+        Command::Verify(verify) => verify::run(verify, output),
         Command::Serve(serve) => serve::run(serve, output),
         Command::Record(record) => block_on(record::run(record, output)),
         Command::Activity(command) => block_on(register::activity(command, output)),
@@ -188,6 +192,8 @@ mod tests {
             "custody status --server http://127.0.0.1:1 --token-file t",
             "custody views rebuild",
             "custody fsck --offline --data-dir d --keyring k",
+            "custody verify bundle.tar --policy p --since c --tag-keys t --max-age 7d --json",
+            "custody verify bundle --vkey k --manifest-vkey m",
             "custody keyring show",
             "custody token new --name a --role emitter",
             "custody config",

@@ -11,7 +11,8 @@
 //!
 //! In the order of reading: `manifest` (what a bundle says), `files` and `source` and `ustar` (where
 //! its bytes are), `trust` (whose log, which witnesses, since when), `pass` (the events, one by one,
-//! with `pieces` and `tags`), `report` (verdicts and exit codes).
+//! with `pieces` and `tags`), `report` (verdicts and exit codes). The tests stand with the writer's, in
+//! `export/tests`: what it writes, damaged in every way, is what this judges.
 
 pub mod files;
 pub mod manifest;
@@ -22,9 +23,6 @@ pub mod source;
 pub mod tags;
 mod trust;
 pub mod ustar;
-
-#[cfg(test)]
-mod tests;
 
 use std::io::Read;
 
@@ -143,7 +141,11 @@ fn judge(
     let since = trust.since.as_ref().filter(|kept| kept.checkpoint.origin == manifest.origin);
     let since = since.map(|kept| kept.checkpoint.size);
     let walked = pass::run(&mut files, &checkpoint, manifest, options, since, report)?;
-    report.set(Claim::AppendOnly, trust::append_only(&mut files, &checkpoint, trust, walked.root_then)?);
+    let vouched = matches!(report.verdict(Claim::Manifest), Verdict::Proven(_));
+    report.set(
+        Claim::AppendOnly,
+        trust::append_only(&mut files, &checkpoint, trust, walked.root_then, vouched)?,
+    );
     report.set(Claim::Registers, Verdict::NotAsked("the bundle carries no registers".to_owned()));
     let count = files.rest()?;
     report.set(Claim::Files, Verdict::Proven(format!("{count} files, as the manifest lists them")));

@@ -1,7 +1,8 @@
 //! What the writer writes, the verifier proves: every kind at every level.
 
 mod damage;
-mod house;
+mod hostile;
+pub(crate) mod house;
 mod outside;
 
 use std::path::Path;

@@ -36,6 +36,12 @@ impl TagKeys {
         Ok(TagKeys(keys))
     }
 
+    /// The text of such a file, as it is handed to an auditor.
+    pub fn text(&self) -> Zeroizing<String> {
+        let line = |(year, key): &(i32, SecretKey)| format!("{year:04} {}\n", Digest(**key));
+        Zeroizing::new(self.0.iter().map(line).collect())
+    }
+
     /// Whether there is a key for the year in which a record was sealed.
     pub fn covers(&self, year: i32) -> bool {
         self.0.iter().any(|(of, _)| *of == year)

@@ -94,12 +94,15 @@ fn witnesses(policy: &Policy, judged: &Judgement, options: &Options) -> Verdict 
 }
 
 /// Whether the tree began with the one that the verifier kept. `then` is the root that the events
-/// of the bundle lead to at that size, where they reach it.
+/// of the bundle lead to at that size, where they reach it. A contradiction accuses the operator, so
+/// it takes two checkpoints that the log signed, and either the events themselves or a proof that the
+/// manifest's signature vouches for: a stranger could put a broken proof into a bundle.
 pub(super) fn append_only(
     files: &mut Files<'_>,
     shown: &SignedCheckpoint,
     trust: &Trust,
     then: Option<Hash>,
+    vouched: bool,
 ) -> Result<Verdict, Stop> {
     let Some(kept) = &trust.since else {
         return Ok(Verdict::NotAsked(
@@ -107,42 +110,43 @@ pub(super) fn append_only(
         ));
     };
     let (old, new) = (&kept.checkpoint, &shown.checkpoint);
-    let unproven = |why: String| Ok(Verdict::Unproven(why));
-    if old.origin != new.origin {
-        return unproven(format!("the checkpoint you keep is of {}, another log", old.origin));
+    if let Some(why) = not_comparable(kept, shown, trust) {
+        return Ok(Verdict::Unproven(why));
     }
-    match &trust.policy {
-        Some(policy) if policy.judge(kept).is_err() => {
-            return unproven("the checkpoint you keep is not signed by a log you trust".to_owned());
-        }
-        _ => {}
-    }
-    if old.size > new.size {
-        return unproven(format!(
-            "the bundle is older ({} events) than the checkpoint you keep ({})",
-            new.size, old.size
-        ));
-    }
-    let same = Some(new.root).filter(|_| old.size == new.size);
-    let agrees = match same.or(then) {
+    let direct = Some(new.root).filter(|_| old.size == new.size).or(then);
+    let agrees = match direct {
         Some(root) => root == old.root,
-        None if old.size == 0 => true,
         None => {
             let name = format!("consistency/{}-{}", old.size, new.size);
             match consistency(files, &name, old.size, shown)? {
                 Some(file) => file.check(&old.root).is_ok(),
-                None => return unproven(format!("the bundle has no {name}: ask for it")),
+                None => return Ok(Verdict::Unproven(format!("the bundle has no {name}: ask for it"))),
             }
         }
     };
     if agrees {
-        return Ok(Verdict::Proven(format!(
-            "grown from {} to {} events, nothing before changed",
-            old.size, new.size
-        )));
+        let said = format!("grown from {} to {} events, nothing before changed", old.size, new.size);
+        return Ok(Verdict::Proven(said));
+    }
+    if trust.policy.is_none() || !(direct.is_some() || vouched) {
+        let why = "the proof of growth does not hold, and whose it is was not proven: the bundle is damaged, or worse";
+        return Ok(Verdict::Failed(why.to_owned()));
     }
     let why = format!("the first {} events are not those of the checkpoint you keep", old.size);
     Ok(Verdict::Contradicts { why, kept: kept.to_string(), shown: shown.to_string() })
+}
+
+/// Why a kept checkpoint says nothing about this bundle.
+fn not_comparable(kept: &SignedCheckpoint, shown: &SignedCheckpoint, trust: &Trust) -> Option<String> {
+    let (old, new) = (&kept.checkpoint, &shown.checkpoint);
+    if old.origin != new.origin {
+        return Some(format!("the checkpoint you keep is of {}, another log", old.origin));
+    }
+    if trust.policy.as_ref().is_some_and(|policy| policy.judge(kept).is_err()) {
+        return Some("the checkpoint you keep is not signed by a log you trust".to_owned());
+    }
+    let (had, has) = (old.size, new.size);
+    (had > has).then(|| format!("the bundle is older ({has} events) than the checkpoint you keep ({had})"))
 }
 
 /// A consistency file of the bundle. It has to carry the bundle's own checkpoint.

@@ -177,7 +177,7 @@ impl Log for MemoryLog {
     }
 }
 
-/// A log with its tree. `salted` makes another history under the same name and keys.
+/// A log with its tree and its keys.
 pub struct House {
     pub log: MemoryLog,
     leaves: Vec<Hash>,
@@ -267,6 +267,10 @@ impl House {
         target: &Path,
     ) -> Result<Produced, Error> {
         block_on(write(&self.log, self, disclose, request, target, &mut |_| {}))
+    }
+
+    pub fn log_head(&self) -> u64 {
+        self.log.head()
     }
 
     pub fn positions_of(&self, person: u8) -> Vec<u64> {
