@@ -156,7 +156,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The next line without its newline; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, Stop> {
+    pub fn line(&mut self) -> Result<Option<&[u8]>, Stop> {
         self.line.clear();
         let most = self.limit as u64 + 1;
         let read = (&mut self.file).take(most).read_until(b'\n', &mut self.line);
@@ -172,7 +172,7 @@ impl<'a> Lines<'a> {
 
     /// Nothing may follow.
     pub fn finish(mut self) -> Result<(), Stop> {
-        if self.next()?.is_some() {
+        if self.line()?.is_some() {
             return Err(Stop::Failed(Claim::Contents, format!("{} goes on after the last event", self.name)));
         }
         finish(self.file)

@@ -68,7 +68,7 @@ fn range(
     let mut then = Some(edge.root()).filter(|_| since == Some(edge.size()));
     while edge.size() < manifest.to {
         let position = edge.size();
-        let Some(line) = lines.next()? else {
+        let Some(line) = lines.line()? else {
             let why = format!("the events end before {position}, the range goes to {}", manifest.to);
             return Err(Stop::Failed(Claim::RangeComplete, why));
         };
@@ -129,7 +129,7 @@ fn selection(
     let mut positions = Positions::new(positions.ok_or_else(|| malformed(POSITIONS, "is missing"))?);
     let failed = |why: String| Stop::Failed(Claim::Inclusion, why);
     while let Some(position) = positions.next(manifest)? {
-        let line = lines.next()?.ok_or_else(|| failed(format!("event {position} is missing")))?;
+        let line = lines.line()?.ok_or_else(|| failed(format!("event {position} is missing")))?;
         let name = format!("proofs/{position}.tlog-proof");
         let bytes = files.small(&name)?.ok_or_else(|| failed(format!("{name} is missing")))?;
         let proof = InclusionFile::parse(&bytes).map_err(|why| malformed(&name, &why.to_string()))?;
@@ -160,7 +160,7 @@ impl<'a> Positions<'a> {
     }
 
     fn next(&mut self, manifest: &Manifest) -> Result<Option<u64>, Stop> {
-        let Some(line) = self.lines.next()? else { return Ok(None) };
+        let Some(line) = self.lines.line()? else { return Ok(None) };
         let position = std::str::from_utf8(line).ok().and_then(decimal);
         let fits = |position: &u64| {
             (manifest.from..manifest.to).contains(position) && self.last.is_none_or(|last| last < *position)
@@ -316,7 +316,7 @@ impl<'a, 'k> Person<'a, 'k> {
     fn advance(&mut self) -> Result<(), Stop> {
         let Some(lines) = &mut self.listed else { return Ok(()) };
         let last = self.next.take();
-        let Some(line) = lines.next()? else { return Ok(()) };
+        let Some(line) = lines.line()? else { return Ok(()) };
         let position = std::str::from_utf8(line).ok().and_then(decimal);
         let position = position.filter(|position| last.is_none_or(|last| last < *position));
         let position = position

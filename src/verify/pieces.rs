@@ -166,7 +166,7 @@ impl<'a> Openings<'a> {
 
     fn advance(&mut self) -> Result<(), Stop> {
         let previous = self.next.take().map(|last| (last.position, last.part, last.sealed));
-        let Some(line) = self.lines.next()? else { return Ok(()) };
+        let Some(line) = self.lines.line()? else { return Ok(()) };
         let next =
             Opening::parse(line).ok_or_else(|| malformed(OPEN, "has a line that is none of its own"))?;
         if previous.is_some_and(|previous| previous >= (next.position, next.part, next.sealed)) {
