@@ -20,6 +20,7 @@ pub mod serve;
 pub mod status;
 pub mod subject;
 pub mod token;
+pub mod verify;
 pub mod views;
 
 use std::ffi::OsString;
@@ -84,6 +85,8 @@ enum Command {
     Recover(recover::Recover),
     /// Re-read and re-hash everything that is stored
     Fsck(fsck::Fsck),
+    /// Check an export bundle, offline, trusting only what you bring
+    Verify(verify::Verify),
     /// Look after the keys, while the service is stopped
     Keyring(keyring::Keyring),
     /// Make and revoke tokens
@@ -129,6 +132,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Keyring(keyring) => keyring::run(keyring, output),
         Command::Help { topic } => help(&topic, output),
         Command::Fsck(fsck) => fsck::run(fsck, output),
+        Command::Verify(verify) => verify::run(verify, output),
         Command::Serve(serve) => serve::run(serve, output),
         Command::Recover(recover) => recover::run(recover, output),
         Command::Ledger(command) => block_on(ledger::run(command, output)),
@@ -197,6 +201,8 @@ mod tests {
             "custody status --server http://127.0.0.1:1 --token-file t",
             "custody views rebuild",
             "custody fsck --offline --data-dir d --keyring k",
+            "custody verify bundle.tar --policy p --since c --tag-keys t --max-age 7d --json",
+            "custody verify bundle --vkey k --manifest-vkey m",
             "custody keyring show",
             "custody token new --name a --role emitter",
             "custody config",

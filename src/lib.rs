@@ -8,6 +8,7 @@ pub mod config;
 pub mod dirlock;
 pub mod disk;
 pub mod domain;
+pub mod export;
 pub mod ledger;
 pub mod limits;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod record;
 pub mod server;
 pub mod telemetry;
 pub mod vault;
+pub mod verify;
 pub mod views;
 
 // The views' synthetic records are used by the tests inside and the benchmarks outside alike.

@@ -75,6 +75,11 @@ fn pure_rules_and_the_record_do_no_io_and_know_no_adapter() {
     nobody("the record is pure", offenders("src/record", &[], &words));
     nobody("domain does not know the record", offenders("src/domain", &[], &["crate::record"]));
     nobody("proofs and their formats are pure", offenders("src/ledger/tlog", &[], &words));
+    let opens_files = ["src/verify/source.rs"];
+    nobody("the verifier reads what it is given", offenders("src/verify", &opens_files, &words));
+    nobody("and opens files in one place", offenders("src/verify/source.rs", &[], &words[1..]));
+    let more = ["crate::export", "crate::ledger::Ledger", "getrandom", "rand::"];
+    nobody("and knows neither writer nor service", offenders("src/verify", &[], &more));
     let ours = offenders("src/ledger/tlog", &[], &["crate::", "getrandom", "rand::"]);
     nobody("and need nothing of ours", ours);
 }
@@ -107,6 +112,10 @@ fn data_flows_one_way() {
     let others = ["crate::vault", "crate::views"];
     nobody("the ledger knows no people and no answers", offenders("src/ledger", &[], &others));
     nobody("views hold no keys of people", offenders("src/views", &[], &["crate::vault"]));
+    nobody(
+        "an export is handed the keys it gives away",
+        offenders("src/export", &[], &["crate::vault", "crate::views", "crate::app", "crate::api", "crate::cli"]),
+    );
     nobody(
         "use cases know no transport",
         offenders("src/app", &[], &["crate::api", "crate::pb", "crate::cli"]),

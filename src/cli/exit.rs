@@ -11,6 +11,10 @@ pub enum Exit {
     Found = 1,
     Refused = 2,
     Unavailable = 3,
+    Unproven = 10,
+    Contradicted = 20,
+    Invalid = 30,
+    Malformed = 40,
     Usage = 64,
     Internal = 70,
     Configuration = 78,
@@ -23,6 +27,10 @@ Exit codes:
    1  a check found something: a gap, a byte that does not check, a difference
    2  the request was refused: invalid, not allowed, in conflict, not found
    3  unavailable: the server cannot be reached or asks to try again; the same command may succeed
+  10  verify: nothing is wrong, but something that was asked for is unproven
+  20  verify: the bundle contradicts the checkpoint that was kept; both are printed as evidence
+  30  verify: a signature, a hash or a proof does not hold, or something is missing
+  40  verify: the bytes are not a bundle
   64  the command line cannot be understood
   70  a fault of custody's own; its message names a reason
   78  configuration, keyring, tokens file or data directory cannot be used as they are
@@ -157,6 +165,10 @@ mod tests {
             Exit::Found,
             Exit::Refused,
             Exit::Unavailable,
+            Exit::Unproven,
+            Exit::Contradicted,
+            Exit::Invalid,
+            Exit::Malformed,
             Exit::Usage,
             Exit::Internal,
             Exit::Configuration,
