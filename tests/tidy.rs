@@ -112,7 +112,11 @@ fn data_flows_one_way() {
     nobody("views hold no keys of people", offenders("src/views", &[], &["crate::vault"]));
     nobody(
         "an export is handed the keys it gives away",
-        offenders("src/export", &[], &["crate::vault", "crate::views", "crate::app", "crate::api", "crate::cli"]),
+        offenders(
+            "src/export",
+            &[],
+            &["crate::vault", "crate::views", "crate::app", "crate::api", "crate::cli"],
+        ),
     );
     nobody(
         "use cases know no transport",
