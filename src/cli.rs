@@ -202,7 +202,6 @@ mod tests {
             "custody views rebuild",
             "custody fsck --offline --data-dir d --keyring k",
             "custody verify bundle.tar --policy p --since c --tag-keys t --max-age 7d --json",
-            "custody verify bundle --vkey k --manifest-vkey m",
             "custody keyring show",
             "custody token new --name a --role emitter",
             "custody config",
