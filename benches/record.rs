@@ -34,23 +34,16 @@ fn collected() -> Event {
         ..Default::default()
     };
     let envelope = Envelope {
-        event_id: "019cf0a1-0000-7000-8000-000000000001".parse().expect("an id"),
-        controller: id("kstar-cn"),
-        emitter: id("solar-app"),
         emitter_seq: Some(42),
         service: Some(id("solar")),
         activity: Some(id("station.photo")),
-        regimes: Vec::new(),
         policy_version: Some(id("2025-03")),
-        occurred_at: "2026-03-01T08:00:00.007Z".parse().expect("a time"),
-        time_source: TimeSource::Server,
-        clock_offset: None,
-        window: None,
-        count: None,
-        backfill: false,
-        import_id: None,
-        actor: None,
-        personal: References::default(),
+        ..Envelope::new(
+            "019cf0a1-0000-7000-8000-000000000001".parse().expect("an id"),
+            id("kstar-cn"),
+            id("solar-app"),
+            "2026-03-01T08:00:00.007Z".parse().expect("a time"),
+        )
     };
     Event { envelope, people: Vec::new(), body: Body::DataCollected(Box::new(body)) }
 }

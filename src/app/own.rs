@@ -5,9 +5,7 @@ use crate::app::access::Caller;
 use crate::app::error::Error;
 use crate::app::record::Receipt;
 use crate::domain::event::catalogue::{LogOpened, RecordsRead};
-use crate::domain::event::{
-    ActorKind, Body, Envelope, Event, Person, ReadLevel, References, Role, TimeSource,
-};
+use crate::domain::event::{ActorKind, Body, Envelope, Event, Person, ReadLevel, Role};
 use crate::domain::id::{EventId, Id};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::personal::Personal;
@@ -76,23 +74,8 @@ impl App {
         let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
         let event = Event {
             envelope: Envelope {
-                event_id: event_id(now)?,
-                controller: self.house.group.clone(),
-                emitter: emitter.clone(),
-                emitter_seq: None,
-                service: None,
-                activity: None,
-                regimes: Vec::new(),
-                policy_version: None,
-                occurred_at: now,
-                time_source: TimeSource::Server,
-                clock_offset: None,
-                window: None,
-                count: None,
-                backfill: false,
-                import_id: None,
                 actor: Some(if people.is_empty() { ActorKind::System } else { ActorKind::Staff }),
-                personal: References::default(),
+                ..Envelope::new(event_id(now)?, self.house.group.clone(), emitter.clone(), now)
             },
             people,
             body,

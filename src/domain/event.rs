@@ -53,6 +53,31 @@ pub struct Envelope {
     pub personal: References,
 }
 
+impl Envelope {
+    /// What must be said; nothing else is.
+    pub fn new(event_id: EventId, controller: Id, emitter: Id, occurred_at: Timestamp) -> Self {
+        Envelope {
+            event_id,
+            controller,
+            emitter,
+            emitter_seq: None,
+            service: None,
+            activity: None,
+            regimes: Vec::new(),
+            policy_version: None,
+            occurred_at,
+            time_source: TimeSource::Server,
+            clock_offset: None,
+            window: None,
+            count: None,
+            backfill: false,
+            import_id: None,
+            actor: None,
+            personal: References::default(),
+        }
+    }
+}
+
 /// References that exist because of one person; they stand only in encrypted index blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct References {

@@ -163,23 +163,8 @@ pub fn event_id(n: u64) -> EventId {
 
 pub fn made(n: u64, at: Timestamp, body: Body, named: Vec<Named>) -> Made {
     let envelope = Envelope {
-        event_id: event_id(n),
-        controller: id("kstar"),
-        emitter: id("solar-app"),
-        emitter_seq: None,
         service: Some(id("solar")),
-        activity: None,
-        regimes: Vec::new(),
-        policy_version: None,
-        occurred_at: at,
-        time_source: TimeSource::Server,
-        clock_offset: None,
-        window: None,
-        count: None,
-        backfill: false,
-        import_id: None,
-        actor: None,
-        personal: References::default(),
+        ..Envelope::new(event_id(n), id("kstar"), id("solar-app"), at)
     };
     Made { event: Event { envelope, people: Vec::new(), body }, named }
 }

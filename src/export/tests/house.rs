@@ -58,23 +58,14 @@ fn id(text: &str) -> Id {
 
 fn event(n: u64) -> Event {
     let envelope = Envelope {
-        event_id: format!("019cf0a1-0000-7000-8000-{:012x}", n + 1).parse::<EventId>().unwrap(),
-        controller: id("kstar-cn"),
-        emitter: id("solar-app"),
         emitter_seq: Some(n),
         service: Some(id("solar")),
-        activity: None,
-        regimes: vec![],
-        policy_version: None,
-        occurred_at: "2026-03-01T08:00:00.007Z".parse().unwrap(),
-        time_source: TimeSource::Server,
-        clock_offset: None,
-        window: None,
-        count: None,
-        backfill: false,
-        import_id: None,
-        actor: None,
-        personal: References::default(),
+        ..Envelope::new(
+            format!("019cf0a1-0000-7000-8000-{:012x}", n + 1).parse::<EventId>().unwrap(),
+            id("kstar-cn"),
+            id("solar-app"),
+            "2026-03-01T08:00:00.007Z".parse().unwrap(),
+        )
     };
     let body = match n {
         10 => Body::EventsRetracted(Box::new(EventsRetracted {
