@@ -137,12 +137,11 @@ impl App {
             let records = self.log.read(at, RECORDS, BYTES).await?;
             let Some(last) = records.last() else { break };
             at = last.position + 1;
-            for record in &records {
+            let marked = Some(EventType::VaultMarked.as_str());
+            for record in records.iter().filter(|record| Header::type_name(&record.header) == marked) {
                 let header = Header::parse(&record.header)?;
-                if header.event_type == EventType::VaultMarked {
-                    let body = header.body(None)?;
-                    newest = mark_of(&body, record.position, header.recorded_at).or(newest);
-                }
+                let body = header.body(None)?;
+                newest = mark_of(&body, record.position, header.recorded_at).or(newest);
             }
         }
         Ok((newest, complete))

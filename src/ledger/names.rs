@@ -6,16 +6,9 @@ use crate::domain::event::Body;
 use crate::log::StoredRecord;
 use crate::record::Header;
 
-/// What stands before an event's type in every header of version 1, with 36 characters of an id.
-const BEFORE_ID: &str = r#"{"v":1,"event_id":""#;
-const BEFORE_TYPE: &str = r#"","type":""#;
-const ID: usize = 36;
-
 /// The name that a record gives the log. Cheap for all the others.
 pub fn naming(record: &StoredRecord) -> Result<Option<Naming>, Error> {
-    let at = BEFORE_ID.len() + ID + BEFORE_TYPE.len();
-    let named = record.header.get(at..).unwrap_or_default();
-    if !named.starts_with(b"LogOpened\"") && !named.starts_with(b"LogContinued\"") {
+    if !matches!(Header::type_name(&record.header), Some("LogOpened" | "LogContinued")) {
         return Ok(None);
     }
     let failed = |source| Error::Record { position: record.position, source };

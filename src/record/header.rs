@@ -97,6 +97,11 @@ impl<'a> Header<'a> {
         parse::header(bytes)
     }
 
+    /// The type that a header names, without reading the rest; `None` if it does not begin as one.
+    pub fn type_name(bytes: &[u8]) -> Option<&str> {
+        parse::type_name(bytes)
+    }
+
     /// Which piece holds the index block of part `i`.
     pub fn index_piece(&self, i: usize) -> usize {
         self.parts[..i].iter().map(|part| 1 + part.boxes.len()).sum()
