@@ -6,7 +6,8 @@
 //! about one person no sealed part of anybody else is handed out, whatever the caller says. Not
 //! promised: a way back for what was handed out. Recording that an export was made, and each
 //! disclosure before it opens, is the caller's. A crash leaves `<target>.custody-partial`, which the
-//! next export to the same target removes.
+//! next export to the same target removes; the loss of power just after may leave a directory whose
+//! files its own manifest refuses.
 //!
 //! Writes files with blocking calls between reads of the log: run it where that disturbs nobody.
 
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 pub use cover::Cover;
 pub use write::{Produced, write};
 
-use crate::domain::id::{Digest, Id};
+use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::ledger::tlog::{Edge, Hash, Invalid, SignedCheckpoint, Signer};
 use crate::record::header::Header;
@@ -128,10 +129,4 @@ pub struct Request {
 pub struct Progress {
     pub done: u64,
     pub total: u64,
-}
-
-/// The hash of a manifest, by which the log's own event names the export.
-pub fn manifest_sha256(bytes: &[u8]) -> Digest {
-    use sha2::Digest as _;
-    Digest(sha2::Sha256::digest(bytes).into())
 }

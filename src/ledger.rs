@@ -20,7 +20,6 @@
 
 mod audit;
 mod book;
-mod durable;
 mod follow;
 mod hashes;
 pub mod http;
@@ -39,6 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
+use crate::durable;
 use crate::log::{self, Log};
 use crate::record;
 pub use audit::Audit;
@@ -99,6 +99,13 @@ pub enum Error {
     Stopped(String),
 }
 
+/// Whole and durable, with the directories above it.
+fn keep_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let dir = path.parent().unwrap_or(path);
+    durable::make_dir(dir).map_err(io_error(dir))?;
+    durable::replace(path, bytes).map_err(io_error(path))
+}
+
 fn io_error(path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::Io { path: path.to_path_buf(), source }
 }
@@ -131,6 +138,8 @@ pub struct Ledger {
     outside: Book,
     /// As of the last record that was followed.
     point: Mutex<Point>,
+    /// Held by who grows the tree, so that `point` is never held across I/O.
+    growing: Mutex<()>,
     /// `point.edge.size()`, for those who wait.
     size: watch::Sender<u64>,
     standing: RwLock<Standing>,
@@ -149,7 +158,7 @@ impl Ledger {
         log: Arc<dyn Log>,
         keys: Arc<dyn Keys>,
     ) -> Result<Arc<Ledger>, Error> {
-        durable::make_dir(&options.dir)?;
+        durable::make_dir(&options.dir).map_err(io_error(&options.dir))?;
         let hashes = Hashes::open(&options.dir)?;
         let point = follow::resume(&options.dir, &hashes, log.head())?;
         let ledger = Arc::new(Ledger {
@@ -157,6 +166,7 @@ impl Ledger {
             outside: Book::of(&options.outside),
             size: watch::Sender::new(point.edge.size()),
             point: Mutex::new(point),
+            growing: Mutex::default(),
             standing: RwLock::default(),
             publishing: tokio::sync::Mutex::default(),
             keeping: Mutex::default(),

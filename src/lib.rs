@@ -8,6 +8,7 @@ pub mod config;
 pub mod dirlock;
 pub mod disk;
 pub mod domain;
+pub mod durable;
 pub mod export;
 pub mod ledger;
 pub mod limits;

@@ -155,12 +155,12 @@ impl Node {
     /// What a second brings: room on the disk, alarms, gauges. Blocks.
     fn look(&self) {
         self.reserve.look();
-        let log = self.log.status();
-        self.app.look_for_alarms(&log, &self.ledger.status());
-        self.set_gauges(&log);
+        let (log, ledger) = (self.log.status(), self.ledger.status());
+        self.app.look_for_alarms(&log, &ledger);
+        self.set_gauges(&log, &ledger);
     }
 
-    fn set_gauges(&self, log: &log::Status) {
+    fn set_gauges(&self, log: &log::Status, ledger: &ledger::Status) {
         let flag = |on: bool| if on { 1.0 } else { 0.0 };
         ::metrics::gauge!(metrics::LOG_HEAD).set(log.head as f64);
         ::metrics::gauge!(metrics::LOG_DISK).set(log.bytes_on_disk as f64);
@@ -171,11 +171,11 @@ impl Node {
         }
         ::metrics::gauge!(metrics::DISK_AT_RESERVE).set(flag(self.reserve.is_reached()));
         ::metrics::gauge!(metrics::VIEWS_LAG).set(self.views.lag() as f64);
-        let ledger = self.ledger.brief();
-        ::metrics::gauge!(metrics::LEDGER_SIZE).set(self.ledger.size() as f64);
-        ::metrics::gauge!(metrics::LEDGER_PUBLISHED).set(ledger.published as f64);
-        ::metrics::gauge!(metrics::LEDGER_DIVERGED).set(flag(ledger.diverged));
-        ::metrics::gauge!(metrics::LEDGER_FAILING).set(flag(ledger.failing));
+        ::metrics::gauge!(metrics::LEDGER_SIZE).set(ledger.size as f64);
+        ::metrics::gauge!(metrics::LEDGER_PUBLISHED).set(ledger.published.map_or(0, |(size, _)| size) as f64);
+        ::metrics::gauge!(metrics::LEDGER_DIVERGED).set(flag(ledger.diverged.is_some()));
+        ::metrics::gauge!(metrics::LEDGER_FAILING)
+            .set(flag(ledger.failing.is_some() || ledger.stopped.is_some()));
         ::metrics::gauge!(metrics::VIEWS_STOPPED).set(flag(self.views.stale().is_some()));
     }
 

@@ -14,7 +14,7 @@ pub mod ask;
 pub mod codec;
 pub mod decode;
 pub mod event_view;
-pub mod feed;
+mod feed;
 mod fold;
 pub mod generation;
 pub mod group;

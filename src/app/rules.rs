@@ -3,13 +3,11 @@
 use chrono_tz::Tz;
 
 use crate::app::error::{Error, FieldViolation};
+use crate::domain::event::check::DAY_SLOTTED;
 use crate::domain::event::{Body, Event, EventType, TimeSource};
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::limits;
-
-/// Record kinds whose data are kept per local day (`domain.md` 2.2).
-const BY_DAY: [&str; 4] = ["location", "device_telemetry", "network_log", "message_log"];
 
 /// What the rules ask of the registers.
 pub trait Registers {
@@ -83,7 +81,7 @@ fn set_day_slot(event: &mut Event, registers: &dyn Registers, violations: &mut V
         .record_kind
         .clone()
         .or_else(|| registers.record_kind(envelope.activity.as_ref(), envelope.occurred_at));
-    if !kind.is_some_and(|kind| BY_DAY.contains(&kind.as_str())) {
+    if !kind.is_some_and(|kind| DAY_SLOTTED.contains(&kind.as_str())) {
         return;
     }
     if body.slot.is_some() {

@@ -16,7 +16,6 @@ use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::disk::FileSystem;
 use crate::pb;
 use crate::server::Node;
-use crate::telemetry;
 
 #[derive(Debug, Args)]
 pub struct Fsck {
@@ -64,12 +63,7 @@ async fn online(command: Fsck, output: Output) -> Outcome {
 }
 
 async fn offline(command: Fsck, output: Output) -> Outcome {
-    let config = command.settings.load()?;
-    telemetry::init(&config.log.filter).map_err(Failure::configuration)?;
-    if !config.data.directory.exists() {
-        let why = format!("there is no data directory {}", config.data.directory.display());
-        return Err(Failure::new(Exit::Configuration, why));
-    }
+    let config = command.settings.load_offline()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let probe = Arc::new(FileSystem(config.data.directory.clone()));
     let node = tokio::task::spawn_blocking(move || Node::open(&config, &clock, probe));

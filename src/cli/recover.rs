@@ -12,7 +12,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::domain::event::LossReason;
 use crate::ledger::Loss;
 use crate::server::Node;
-use crate::telemetry;
 
 #[derive(Debug, Args)]
 pub struct Recover {
@@ -37,12 +36,7 @@ pub fn run(command: Recover, output: Output) -> Outcome {
 }
 
 async fn recover(command: Recover, output: Output) -> Outcome {
-    let config = command.settings.load()?;
-    telemetry::init(&config.log.filter).map_err(Failure::configuration)?;
-    if !config.data.directory.exists() {
-        let why = format!("there is no data directory {}", config.data.directory.display());
-        return Err(Failure::new(Exit::Configuration, why));
-    }
+    let config = command.settings.load_offline()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let node = tokio::task::spawn_blocking(move || Node::open_for_recovery(&config, &clock)).await;
     let node = node.map_err(|e| Failure::new(Exit::Internal, e))?.map_err(Failure::configuration)?;

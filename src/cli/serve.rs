@@ -50,6 +50,17 @@ impl Settings {
         self.layers()?.load().map_err(Failure::configuration)
     }
 
+    /// For commands that work on a data directory without its service: it must be there.
+    pub fn load_offline(self) -> Result<Config, Failure> {
+        let config = self.load()?;
+        telemetry::init(&config.log.filter).map_err(Failure::configuration)?;
+        if !config.data.directory.exists() {
+            let why = format!("there is no data directory {}", config.data.directory.display());
+            return Err(Failure::new(Exit::Configuration, why));
+        }
+        Ok(config)
+    }
+
     /// Default, file, environment, flags.
     fn layers(self) -> Result<Layers, Failure> {
         let file = Layers::default().file(self.config.as_deref()).map_err(Failure::configuration)?;

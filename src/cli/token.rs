@@ -1,6 +1,5 @@
 //! `custody token new`: makes a token, prints it once, keeps its hash.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -12,6 +11,7 @@ use crate::app::Role;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
 use crate::domain::id::{Country, Id};
+use crate::durable;
 
 #[derive(Debug, Args)]
 pub struct Token {
@@ -129,18 +129,11 @@ fn random_token() -> Result<String, Failure> {
 
 /// Replaces the file in one step, so that a server never reads half of it.
 fn write(path: &Path, file: &File) -> Outcome {
-    use std::os::unix::fs::OpenOptionsExt;
-    let text = toml::to_string(file).map_err(|e| Failure::new(Exit::Internal, e))?;
-    let draft = path.with_extension("tokens-draft");
-    let mut out =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    out.write_all(
-        b"# Tokens of custody, hashed. Made by `custody token new`; take an entry out to revoke it.\n\n",
-    )?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    Ok(())
+    let entries = toml::to_string(file).map_err(|e| Failure::new(Exit::Internal, e))?;
+    let text = format!(
+        "# Tokens of custody, hashed. Made by `custody token new`; take an entry out to revoke it.\n\n{entries}"
+    );
+    Ok(durable::replace_private(path, text.as_bytes())?)
 }
 
 #[cfg(test)]

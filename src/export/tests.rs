@@ -99,7 +99,7 @@ fn tag_keys_find_a_person_in_any_whole_range_and_say_which_years_they_lack() {
     let report = judged(&dir.path().join("b"), &house.trust(), &options);
     let found = format!("{} events", house.positions_of(2).len());
     assert!(report.verdict(Claim::SubjectComplete).why().starts_with(&found));
-    let text = format!("# of another year\n{} {}\n", YEAR + 1, Digest([1; 32]));
+    let text = format!("# of another year\n{} {}\n", YEAR + 1, crate::domain::id::Digest([1; 32]));
     let options = Options { tag_keys: Some(TagKeys::parse(&text).unwrap()), ..Options::default() };
     let report = judged(&dir.path().join("b"), &house.trust(), &options);
     assert!(matches!(report.verdict(Claim::SubjectComplete), Verdict::Unproven(why) if why.contains("2026")));

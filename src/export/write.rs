@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
+
 use super::folder::{Folder, OutFile};
-use super::{Disclose, Error, MAX_SELECTION, Progress, Proofs, Request, Scope, Share, manifest_sha256};
+use super::{Disclose, Error, MAX_SELECTION, Progress, Proofs, Request, Scope, Share};
 use crate::domain::event::EventType;
 use crate::domain::id::Digest;
 use crate::ledger::tlog::{ConsistencyFile, InclusionFile, Note, SignedCheckpoint, base64};
@@ -23,6 +25,7 @@ const README_TEXT: &str = include_str!("README.txt");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Produced {
     pub manifest: Manifest,
+    /// By which the log's own event names the export.
     pub manifest_sha256: Digest,
 }
 
@@ -174,7 +177,8 @@ fn seal(
     };
     let note = Note::new(manifest.text())?.signed([&signer]).to_string();
     folder.finish(note.as_bytes(), &manifest.files)?;
-    Ok(Produced { manifest, manifest_sha256: manifest_sha256(note.as_bytes()) })
+    let manifest_sha256 = Digest(Sha256::digest(&note).into());
+    Ok(Produced { manifest, manifest_sha256 })
 }
 
 /// The files that grow with the events.

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::tlog::SignedCheckpoint;
-use super::{Error, durable, io_error};
+use super::{Error, io_error, keep_file};
 
 /// Sizes that share a directory.
 const BUCKET: u64 = 1 << 16;
@@ -40,7 +40,7 @@ impl Book {
     /// Keeps a checkpoint; one of the same size is replaced, as when cosignatures were added.
     pub fn keep(&self, checkpoint: &SignedCheckpoint) -> Result<(), Error> {
         let head = &checkpoint.checkpoint;
-        durable::replace(&self.path(&head.origin, head.size), checkpoint.to_string().as_bytes())
+        keep_file(&self.path(&head.origin, head.size), checkpoint.to_string().as_bytes())
     }
 
     pub fn get(&self, origin: &str, size: u64) -> Result<Option<SignedCheckpoint>, Error> {

@@ -47,7 +47,7 @@ impl Ledger {
     /// Follows no more, and makes durable what was followed, so that the next start is short.
     pub fn close(&self) -> Result<(), Error> {
         self.stop.send_replace(true);
-        let point = self.point();
+        let point = self.point().clone();
         if point.edge.size() == 0 { Ok(()) } else { self.keep_point(&point) }
     }
 
@@ -103,8 +103,9 @@ impl Ledger {
 
     /// Grows the tree by neighbouring records. The hashes are written before anybody sees the size.
     fn absorb(&self, records: &[StoredRecord]) -> Result<(), Error> {
-        let mut point = self.point();
-        let (mut grown, before) = (point.clone(), point.edge.size());
+        let _alone = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grown = self.point().clone();
+        let before = grown.edge.size();
         let mut fresh: [Vec<Hash>; LEVELS as usize] = Default::default();
         // Another chunk may have come first, when a wish to publish met the one who follows.
         for record in records.iter().skip_while(|record| record.position < before) {
@@ -125,8 +126,7 @@ impl Ledger {
         if size / POINTS > before / POINTS {
             self.keep_point(&grown)?;
         }
-        *point = grown;
-        drop(point);
+        *self.point() = grown;
         self.size.send_replace(size);
         Ok(())
     }

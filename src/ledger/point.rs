@@ -9,7 +9,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::tlog::{Edge, base64, decimal, hash_of};
-use super::{Error, durable, io_error};
+use super::{Error, io_error, keep_file};
 
 const FIRST_LINE: &str = "custody edge 1";
 
@@ -48,7 +48,7 @@ impl Point {
             text.push_str(&format!("origin {from} {origin}\n"));
         }
         text.push_str(&format!("check {}\n", base64(&Sha256::digest(&text))));
-        durable::replace(path, text.as_bytes())
+        keep_file(path, text.as_bytes())
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::tlog::proof::edge_at;
 use super::tlog::{Checkpoint, SignedCheckpoint};
 use super::{Error, Ledger};
-use crate::telemetry::metrics;
 
 /// How long a publication waits for the tree to hold what is recorded.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,7 +55,6 @@ impl Ledger {
         let signed = Arc::new(Checkpoint { origin, size, root }.signed(&signers)?);
         self.keep_point(&point)?;
         self.keep(&signed)?;
-        ::metrics::gauge!(metrics::LEDGER_PUBLISHED).set(size as f64);
         tracing::debug!(size, "checkpoint published");
         Ok(signed)
     }

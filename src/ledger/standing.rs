@@ -46,14 +46,6 @@ pub struct Status {
     pub refusals: Vec<(String, String)>,
 }
 
-/// What gauges show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Brief {
-    pub published: u64,
-    pub diverged: bool,
-    pub failing: bool,
-}
-
 /// What a recovery will write down: which origin ended how, and what is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
@@ -95,16 +87,6 @@ impl Ledger {
             if seen.changed().await.is_err() {
                 return "it was closed".to_owned();
             }
-        }
-    }
-
-    /// What gauges show; cheap.
-    pub fn brief(&self) -> Brief {
-        let standing = self.standing();
-        Brief {
-            published: standing.latest.as_ref().map_or(0, |latest| latest.checkpoint.size),
-            diverged: standing.diverged.is_some(),
-            failing: standing.failing.is_some() || standing.stopped.is_some(),
         }
     }
 

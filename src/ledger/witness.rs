@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::http::{Answer, Client};
 use super::tlog::{ConsistencyFile, Policy, SignedCheckpoint, VerifierKey, decimal, proof};
-use super::{Error, Ledger, durable};
+use super::{Error, Ledger};
 use crate::telemetry::metrics;
 
 /// Files of evidence that are kept; a witness that refuses for ever must not fill the disk.
@@ -178,5 +178,5 @@ fn keep_evidence(dir: &Path, name: &str, size: u64, text: &str) -> Result<(), Er
     }
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
     let name: String = name.chars().map(safe).take(100).collect();
-    durable::replace(&dir.join(format!("{size:020}-{name}.refusal")), text.as_bytes())
+    super::keep_file(&dir.join(format!("{size:020}-{name}.refusal")), text.as_bytes())
 }

@@ -4,7 +4,6 @@
 //! a crash either the old or the new one answers; directories it does not name are leftovers.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +11,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
+use crate::durable;
 use crate::views::apply::{Applier, Shared};
 use crate::views::feed::Stop;
 use crate::views::reach::Reach;
@@ -32,15 +32,7 @@ pub fn current(dir: &Path) -> Result<Option<u64>, Error> {
 }
 
 pub fn set_current(dir: &Path, number: u64) -> Result<(), Error> {
-    let write = || -> std::io::Result<()> {
-        let temporary = dir.join("CURRENT.new");
-        let mut file = fs::File::create(&temporary)?;
-        writeln!(file, "{number}")?;
-        file.sync_all()?;
-        fs::rename(&temporary, dir.join(CURRENT))?;
-        fs::File::open(dir)?.sync_all()
-    };
-    write().map_err(Error::Io)
+    durable::replace(&dir.join(CURRENT), format!("{number}\n").as_bytes()).map_err(Error::Io)
 }
 
 /// Numbers of all generations that have a directory, in order.

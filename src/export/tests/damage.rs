@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::house::{House, ORIGIN, Persons, selection};
 use crate::export::{Level, Proofs, Request, Scope};
 use crate::ledger::tlog::{Checkpoint, KeyKind, Note, Policy, SignedCheckpoint, Signer};
@@ -41,11 +43,7 @@ fn sign_again(house: &House, path: &Path, alter: impl FnOnce(&mut Manifest)) {
     let mut manifest = Manifest::parse(&note.text).unwrap();
     let entry = |name: &String| {
         let bytes = fs::read(path.join(name)).unwrap();
-        FileEntry {
-            sha256: crate::export::manifest_sha256(&bytes).0,
-            length: bytes.len() as u64,
-            path: name.clone(),
-        }
+        FileEntry { sha256: Sha256::digest(&bytes).into(), length: bytes.len() as u64, path: name.clone() }
     };
     manifest.files = names(path).iter().filter(|name| *name != MANIFEST).map(entry).collect();
     alter(&mut manifest);

@@ -57,7 +57,7 @@ async fn a_crash_at_any_step_of_publishing_leaves_a_log_that_can_be_signed_again
         let bytes = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let length = if whole { bytes.len() } else { bytes.len() / 2 };
-        std::fs::write(path.with_extension("new"), &bytes[..length]).unwrap();
+        std::fs::write(format!("{}.new", path.display()), &bytes[..length]).unwrap();
     };
     // From the last step back to the first: what the disk holds if it ends there.
     let steps: [&dyn Fn(); 6] = [

@@ -17,9 +17,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::disk::{Disk, sync_dir};
+use super::disk::Disk;
 use super::frame::{u32_at, u64_at};
 use super::scan::Scan;
+use crate::durable::sync_dir;
 
 /// Bytes before the first frame.
 pub const SEGMENT_HEAD: u64 = 32;

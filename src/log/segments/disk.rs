@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 pub trait Disk: Send + Sync {
     /// Writes all of `bytes` at offset `at`.
@@ -24,9 +23,4 @@ impl Disk for Direct {
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_data()
     }
-}
-
-/// Makes names made, changed or removed in a directory durable.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -18,12 +18,13 @@ use std::io;
 use std::sync::Arc;
 
 use super::chain::{Chain, SEGMENT_HEAD, Segment};
-use super::disk::{Disk, sync_dir};
+use super::disk::Disk;
 use super::frame::{self, Head};
 use super::ids::Ids;
 use super::scan::Scan;
 use super::writer::Place;
 use crate::domain::id::{EventId, Id};
+use crate::durable::sync_dir;
 
 /// What is not as it was left.
 #[derive(Debug, Clone, PartialEq, Eq)]

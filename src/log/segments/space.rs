@@ -16,7 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::chain::SPARE;
-use super::disk::{Disk, sync_dir};
+use super::disk::Disk;
+use crate::durable::sync_dir;
 
 /// Length of the first segment.
 const FIRST: u64 = 4 << 20;

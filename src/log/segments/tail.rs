@@ -4,12 +4,11 @@
 //!
 //! `tail`: `custtail`, the position (u64, little-endian), CRC-32C of these 16 bytes.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
-use super::disk::sync_dir;
 use super::frame::{u32_at, u64_at};
+use crate::durable;
 
 const MAGIC: &[u8; 8] = b"custtail";
 
@@ -20,12 +19,7 @@ pub fn write(dir: &Path, position: u64) -> io::Result<()> {
     bytes[8..16].copy_from_slice(&position.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[..16]);
     bytes[16..].copy_from_slice(&crc.to_le_bytes());
-    let fresh = dir.join("tail.new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, dir.join("tail"))?;
-    sync_dir(dir)
+    durable::replace(&dir.join("tail"), &bytes)
 }
 
 /// The mark, if there is one; `Err` if it does not check.

@@ -1,8 +1,8 @@
 //! The keyring as JSON: read with its checks, replaced as a whole.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use base64::Engine;
@@ -13,6 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Class, Entry, Error, Keys, digest_of, entry, quarter};
 use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
+use crate::durable;
 
 const FORMAT: u32 = 1;
 /// Some hundred keys; anything larger is not a keyring.
@@ -117,9 +118,8 @@ pub(super) fn create(path: &Path, now: Timestamp) -> Result<Keys, Error> {
     Ok(keys)
 }
 
-/// Temporary file, sync, rename, sync of the directory: the old or the new one is there, whole.
+/// The old or the new one is there, whole.
 pub(super) fn write(path: &Path, keys: &mut Keys) -> Result<(), Error> {
-    let io = |source| Error::Io { path: path.into(), source };
     let body = body_of(keys);
     let check = digest_of(&to_json(&body)?);
     let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
@@ -127,18 +127,7 @@ pub(super) fn write(path: &Path, keys: &mut Keys) -> Result<(), Error> {
         .map_err(|_| Error::Damaged("it cannot be written as JSON"))?;
     text.push(b'\n');
 
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&temporary).map_err(io)?;
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(io)?;
-    file.write_all(&text).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    std::fs::rename(&temporary, path).map_err(io)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(io)?;
+    durable::replace_private(path, &text).map_err(|source| Error::Io { path: path.into(), source })?;
     keys.digest = check;
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(super) fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Er
     for change in decision.changes {
         if let Change::Associate { identifier } = change {
             let (named, marking) = (&entry.identifiers[identifier], &markings[identifier]);
-            if !created && txn.db.was_seen(holder.subject, named, marking)? {
+            if !created && txn.db.was_seen(holder.subject, named, marking.place)? {
                 uses[identifier] = Use::Known;
             } else {
                 let row = SeenRow::new(&holder, named, marking.place, entry.occurred_at)?;

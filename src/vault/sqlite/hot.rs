@@ -61,7 +61,7 @@ pub(super) fn from_reader(db: &mut Db<'_>, entry: &Entry) -> Result<Step, Error>
     let who = decision.who;
     let seen = |i: usize, pair: &Place| {
         let Who::Existing(subject) = who else { return Ok(Some(true)) };
-        let seen = db.was_seen(subject, &entry.identifiers[i], &markings[i])?;
+        let seen = db.was_seen(subject, &entry.identifiers[i], markings[i].place)?;
         if seen {
             db.shared.cache.put(*pair, Some(Slot::Seen));
         }
@@ -130,8 +130,7 @@ pub(super) fn settle(shared: &Shared, resolution: &mut Resolution, first: &mut F
 /// The same inside the writer's transaction, which may hold what the same entries brought before.
 pub(super) fn settle_in(txn: &Txn<'_>, resolution: &mut Resolution, first: &mut First) -> Result<(), Error> {
     for (i, row) in std::mem::take(first) {
-        let marking = txn.db.shared.marker.mark(&row.identifier);
-        if txn.db.was_seen(row.subject, &row.identifier, &marking)? {
+        if txn.db.was_seen(row.subject, &row.identifier, row.place)? {
             resolution.marks[i].usage = Use::Known;
         } else {
             first.push((i, row));

@@ -254,23 +254,18 @@ impl<'a> Db<'a> {
         Ok(self.body(self.canonical_row(n)?)?.subject)
     }
 
-    /// Whether an association is stored, under any living look-up key.
-    pub fn was_seen(
-        &self,
-        subject: SubjectId,
-        identifier: &Identifier,
-        marking: &Marking,
-    ) -> Result<bool, Error> {
-        let pair = place_of_pair(subject, &marking.place);
-        if self.shared.waits_or_cached(&pair) {
+    /// Whether an association is stored, under any living look-up key; `place` is the identifier's
+    /// under the active one.
+    pub fn was_seen(&self, subject: SubjectId, identifier: &Identifier, place: Place) -> Result<bool, Error> {
+        if self.shared.waits_or_cached(&place_of_pair(subject, &place)) {
             return Ok(true);
         }
         let n = self.find_subject(subject)?;
         let sql = "SELECT 1 FROM seen WHERE n = ?1 AND place = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let older = self.shared.marker.older(identifier);
-        for marking in std::iter::once(*marking).chain(older) {
-            if statement.exists((n, marking.place))? {
+        for place in std::iter::once(place).chain(older.into_iter().map(|older| older.place)) {
+            if statement.exists((n, place))? {
                 return Ok(true);
             }
         }
