@@ -7,6 +7,7 @@ pub mod admin;
 pub mod auth;
 pub mod convert;
 pub mod events;
+pub mod exports;
 pub mod guard;
 pub mod ingest;
 pub mod ledger;

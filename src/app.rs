@@ -7,6 +7,7 @@ pub mod access;
 pub mod alarms;
 pub mod error;
 pub mod events;
+pub mod exports;
 pub mod fsck;
 pub mod house;
 pub mod keys;
@@ -53,6 +54,7 @@ pub struct App {
     /// Long tasks end early: the service stops.
     pub(crate) called_off: Arc<AtomicBool>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) exports: exports::Exports,
     pub(crate) house: House,
     pub(crate) started_at: Timestamp,
     /// Set while the one event is recorded that a log may take which is not what was published.
@@ -71,6 +73,7 @@ pub struct Ports {
     pub keyring: Arc<Keyring>,
     pub reserve: Arc<Reserve>,
     pub ledger: Arc<Ledger>,
+    pub exports: exports::Exports,
 }
 
 impl App {
@@ -89,6 +92,7 @@ impl App {
             vault_mark: vault_mark::Newest::default(),
             called_off: Arc::default(),
             ledger: ports.ledger,
+            exports: ports.exports,
             recovering: AtomicBool::new(false),
             house,
             fingerprinter: Fingerprinter::new(&secret),

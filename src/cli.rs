@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod events;
 pub mod exit;
+pub mod export;
 pub mod fsck;
 pub mod json;
 pub mod keyring;
@@ -85,6 +86,8 @@ enum Command {
     Recover(recover::Recover),
     /// Re-read and re-hash everything that is stored
     Fsck(fsck::Fsck),
+    /// Make a bundle that an authority, an auditor or a data subject can check
+    Export(Box<export::Export>),
     /// Check an export bundle, offline, trusting only what you bring
     Verify(verify::Verify),
     /// Look after the keys, while the service is stopped
@@ -136,6 +139,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Serve(serve) => serve::run(serve, output),
         Command::Recover(recover) => recover::run(recover, output),
         Command::Ledger(command) => block_on(ledger::run(command, output)),
+        Command::Export(command) => block_on(export::run(*command, output)),
         Command::Record(record) => block_on(record::run(record, output)),
         Command::Activity(command) => block_on(register::activity(command, output)),
         Command::Service(command) => block_on(register::service(command, output)),
@@ -201,6 +205,11 @@ mod tests {
             "custody status --server http://127.0.0.1:1 --token-file t",
             "custody views rebuild",
             "custody fsck --offline --data-dir d --keyring k",
+            "custody export --out bundle.tar --from 0 --to 10 --authority A --since 7",
+            "custody export --out bundle --type DataShared --level sealed --recorded-from 2026-01-01T00:00:00Z",
+            "custody export --out b --person h --tag-keys k --open access_request --ticket T-1 --level opened",
+            "custody export list",
+            "custody export fetch x --out b.tar",
             "custody verify bundle.tar --policy p --since c --tag-keys t --max-age 7d --json",
             "custody keyring show",
             "custody token new --name a --role emitter",

@@ -26,6 +26,7 @@ pub struct Config {
     pub outside: Outside,
     pub limits: Limits,
     pub disk: Disk,
+    pub exports: Exports,
     pub log: Log,
 }
 
@@ -103,6 +104,11 @@ pub struct Disk {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exports {
+    pub keep_hours: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     pub filter: String,
 }
@@ -141,6 +147,7 @@ impl Default for Config {
                 stream_messages_in_flight: 16,
             },
             disk: Disk { reserve_bytes: 2 << 30, reserve_percent: 5 },
+            exports: Exports { keep_hours: 72 },
             log: Log { filter: "info,fjall=warn,lsm_tree=warn".to_owned() },
         }
     }
@@ -268,6 +275,10 @@ impl Config {
         }
         if self.disk.reserve_percent > 90 {
             problems.push(format!("disk.reserve_percent is {}: at most 90", self.disk.reserve_percent));
+        }
+        if !(1..=8_760).contains(&self.exports.keep_hours) {
+            problems
+                .push(format!("exports.keep_hours is {}: from 1 to 8760, a year", self.exports.keep_hours));
         }
         if self.limits.stream_messages_in_flight > 1_024 {
             problems.push("limits.stream_messages_in_flight is more than 1024".to_owned());

@@ -11,8 +11,10 @@
 //!
 //! Writes files with blocking calls between reads of the log: run it where that disturbs nobody.
 
+pub mod archive;
 mod cover;
 mod folder;
+pub mod shelf;
 mod write;
 
 #[cfg(test)]
@@ -55,6 +57,9 @@ pub enum Error {
     Invalid(#[from] Invalid),
     #[error("no proof")]
     Proof(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Whoever is told how far it is wanted it no longer.
+    #[error("the export was called off")]
+    CalledOff,
 }
 
 /// What the writer needs of the ledger.
@@ -123,6 +128,9 @@ pub struct Request {
     /// Sizes of checkpoints that the recipient holds: the bundle shows growth from each.
     pub since: Vec<u64>,
 }
+
+/// Is told how far an export is, and may end it with an error.
+pub type Watch<'a> = dyn FnMut(Progress) -> Result<(), Error> + Send + 'a;
 
 /// How far an export is: events done, and of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,17 +21,20 @@ use tonic::service::Routes;
 use crate::api::admin::Admin;
 use crate::api::auth::Authenticator;
 use crate::api::events::Events;
+use crate::api::exports::Exports as ExportsApi;
 use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
 use crate::api::ledger::Ledger as LedgerApi;
 use crate::api::subjects::Subjects;
+use crate::app::exports::Exports;
 use crate::app::keys::{KeyringIndex, KeyringSigners};
 use crate::app::{App, House, Ports};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirlock::DirLock;
 use crate::disk::{FileSystem, Probe, Reserve, Rule};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{MS_PER_HOUR, Timestamp};
+use crate::export::shelf::Shelf;
 use crate::ledger::tlog::Policy;
 use crate::ledger::witness::Witnesses;
 use crate::ledger::{self, Ledger, http};
@@ -120,6 +123,7 @@ impl Node {
             keyring: Arc::clone(&keyring),
             reserve: Arc::clone(&reserve),
             ledger: Arc::clone(&ledger),
+            exports: exports(config)?,
         };
         let mut house = house(config)?;
         if let Some(origin) = ledger.first_origin() {
@@ -180,12 +184,14 @@ impl Node {
     }
 
     /// What a minute brings: the index key of a new quarter, people who were made for events that
-    /// never reached the log, and once an hour the vault's generation for the log.
+    /// never reached the log, exports that were kept long enough, and once an hour the vault's
+    /// generation for the log.
     async fn tend(&self, now: Timestamp) -> anyhow::Result<()> {
         if self.keyring.ensure_index_epoch(now)? {
             tracing::info!("a new quarter has its index key: copy the keyring to where its copies are kept");
         }
         self.app.settle_pending().await?;
+        self.app.expire_exports().await?;
         Ok(self.app.mark_vault().await?)
     }
 
@@ -220,6 +226,12 @@ fn open_ledger(config: &Config, log: &Arc<Segments>, keyring: &Arc<Keyring>) -> 
         );
     }
     Ok(ledger)
+}
+
+fn exports(config: &Config) -> anyhow::Result<Exports> {
+    let shelf = Shelf::open(config.data.directory.join("exports")).context("the exports")?;
+    let keep_ms = i64::try_from(config.exports.keep_hours)?.saturating_mul(MS_PER_HOUR);
+    Ok(Exports::new(Arc::new(shelf), keep_ms))
 }
 
 fn witnesses(config: &crate::config::Ledger) -> anyhow::Result<Option<Witnesses>> {
@@ -385,6 +397,7 @@ fn routes(
     Ok(Routes::new(Guarded::new(ingest, gate))
         .add_service(Guarded::new(Subjects::new(app()).into_server(), gate))
         .add_service(Guarded::new(Events::new(app()).into_server(), gate))
+        .add_service(Guarded::new(ExportsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LedgerApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))
 }

@@ -96,7 +96,7 @@ impl Events {
     }
 }
 
-fn filter(wire: pb::EventFilter, order: pb::Order, violations: &mut Violations) -> Filter {
+pub(crate) fn filter(wire: pb::EventFilter, order: pb::Order, violations: &mut Violations) -> Filter {
     let root = Path::ROOT;
     let at = root.field("filter");
     let mut ids = |values: &[String], name: &'static str| list::<Id>(values, &at.field(name), violations);

@@ -42,6 +42,7 @@ impl LedgerService for Ledger {
         Ok(Response::new(pb::GetCheckpointResponse {
             checkpoint: Some(checkpoint(&kept)),
             verifier_keys: keys.iter().map(ToString::to_string).collect(),
+            manifest_key: self.app.manifest_key().map(|key| key.to_string()).unwrap_or_default(),
         }))
     }
 

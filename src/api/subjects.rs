@@ -72,7 +72,12 @@ impl Subjects {
         request: pb::GetSubjectReportRequest,
     ) -> Result<pb::GetSubjectReportResponse, Error> {
         let mut violations = convert::Violations::new();
-        let name = name(request.subject, self.app.home_country(&call.caller), &mut violations);
+        let name = name(
+            request.subject,
+            &convert::Path::ROOT.field("subject"),
+            self.app.home_country(&call.caller),
+            &mut violations,
+        );
         let opening = opening(request.opening, &mut violations);
         let as_of = events::instant(request.as_of, "as_of", &mut violations);
         events::done(violations)?;
@@ -95,7 +100,12 @@ impl Subjects {
         let mut violations = convert::Violations::new();
         let span = (request.occurred_from, request.occurred_to);
         let question = format!("{:?}", (&request.subject, &request.types, span, request.oldest_first));
-        let name = name(request.subject, self.app.home_country(&call.caller), &mut violations);
+        let name = name(
+            request.subject,
+            &convert::Path::ROOT.field("subject"),
+            self.app.home_country(&call.caller),
+            &mut violations,
+        );
         let opening = opening(request.opening, &mut violations);
         let wanted = Wanted {
             types: events::types(&request.types, &mut violations),
@@ -126,7 +136,7 @@ impl Subjects {
         let mut violations = convert::Violations::new();
         let identifier = identifier(
             request.identifier,
-            "identifier",
+            &convert::Path::ROOT.field("identifier"),
             self.app.home_country(&call.caller),
             &mut violations,
         );
@@ -144,50 +154,48 @@ impl Subjects {
     }
 }
 
-fn name(
+pub(crate) fn name(
     wire: Option<pb::SubjectName>,
+    at: &convert::Path<'_>,
     home: Option<Country>,
     violations: &mut convert::Violations,
 ) -> Option<Name> {
-    let at = convert::Path::ROOT;
     match wire.and_then(|wire| wire.name) {
         None => {
-            violations.add(&at.field("subject"), "is required");
+            violations.add(at, "is required");
             None
         }
         Some(pb::subject_name::Name::Subject(subject)) => match subject.parse() {
             Ok(subject) => Some(Name::Subject(subject)),
             Err(why) => {
-                violations.add(&at.field("subject").field("subject"), why.to_string());
+                violations.add(&at.field("subject"), why.to_string());
                 None
             }
         },
         Some(pb::subject_name::Name::Identifier(wire)) => {
-            identifier(Some(wire), "subject.identifier", home, violations).map(Name::Identifier)
+            identifier(Some(wire), &at.field("identifier"), home, violations).map(Name::Identifier)
         }
     }
 }
 
 fn identifier(
     wire: Option<pb::Identifier>,
-    field: &'static str,
+    at: &convert::Path<'_>,
     home: Option<Country>,
     violations: &mut convert::Violations,
 ) -> Option<Identifier> {
-    let root = convert::Path::ROOT;
-    let at = root.field(field);
     let Some(wire) = wire else {
-        violations.add(&at, "is required");
+        violations.add(at, "is required");
         return None;
     };
-    let read = convert::identifier(wire, &at, &mut || home, violations)?;
+    let read = convert::identifier(wire, at, &mut || home, violations)?;
     if read.is_none() {
-        violations.add(&at, "is a placeholder that identifies nobody");
+        violations.add(at, "is a placeholder that identifies nobody");
     }
     read
 }
 
-fn opening(wire: Option<pb::Opening>, violations: &mut convert::Violations) -> Option<Opening> {
+pub(crate) fn opening(wire: Option<pb::Opening>, violations: &mut convert::Violations) -> Option<Opening> {
     let wire = wire?;
     let root = convert::Path::ROOT;
     let mut read = |name: &'static str, value: &str| match value.parse::<Id>() {

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ledger, log, record, vault, views};
+use crate::{export, ledger, log, record, vault, views};
 
 /// One thing that is wrong with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,10 @@ pub enum Error {
     EventNotFound,
     #[error("no checkpoint of this size was published")]
     CheckpointNotFound,
+    #[error("there is no such export, or it is kept no more")]
+    ExportNotFound,
+    #[error("another export was asked for under this id")]
+    ExportConflict,
     /// An identifier has meant several people; their handles, for a caller that may see them.
     #[error("the identifier has meant {} people: name one of the candidates", .candidates.len())]
     SubjectAmbiguous { candidates: Vec<String> },
@@ -75,7 +79,8 @@ pub enum Error {
     PageToken,
     #[error("the event's {what} would be larger than {limit} bytes")]
     TooLarge { what: &'static str, limit: usize },
-    /// Something else has to be so first: `unknown_controller`, `unknown_service`, `reason_required`.
+    /// Something else has to be so first: `unknown_controller`, `unknown_service`, `reason_required`,
+    /// `export_not_ready`, `export_refused`.
     #[error("{why}")]
     Precondition { reason: &'static str, why: String },
     /// `not_your_service`, `reserved_type`, `role_forbidden`.
@@ -161,8 +166,11 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Invalid(_) | Error::PageToken | Error::TooLarge { .. } => Code::InvalidArgument,
-            Error::Conflict { .. } => Code::AlreadyExists,
-            Error::SubjectNotFound | Error::EventNotFound | Error::CheckpointNotFound => Code::NotFound,
+            Error::Conflict { .. } | Error::ExportConflict => Code::AlreadyExists,
+            Error::SubjectNotFound
+            | Error::EventNotFound
+            | Error::CheckpointNotFound
+            | Error::ExportNotFound => Code::NotFound,
             Error::SubjectAmbiguous { .. } | Error::Precondition { .. } | Error::ReadOnly { .. } => {
                 Code::FailedPrecondition
             }
@@ -184,6 +192,8 @@ impl Error {
             Error::SubjectNotFound => "subject_not_found",
             Error::EventNotFound => "event_not_found",
             Error::CheckpointNotFound => "checkpoint_not_found",
+            Error::ExportNotFound => "export_not_found",
+            Error::ExportConflict => "export_id_conflict",
             Error::SubjectAmbiguous { .. } => "subject_ambiguous",
             Error::PageToken => "page_token_invalid",
             Error::TooLarge { .. } => "record_too_large",
@@ -326,6 +336,28 @@ impl From<ledger::Error> for Error {
     }
 }
 
+impl From<export::Error> for Error {
+    fn from(error: export::Error) -> Self {
+        match error {
+            export::Error::Refused(why) => Error::Precondition { reason: "export_refused", why },
+            export::Error::Log(source) => source.into(),
+            export::Error::Record { position, .. } => {
+                Error::Corrupt { position, source: Some(Arc::new(error)) }
+            }
+            export::Error::Proof(source) => match source.downcast::<ledger::Error>() {
+                Ok(source) => (*source).into(),
+                Err(source) => Error::fault("export", export::Error::Proof(source)),
+            },
+            // By whoever deleted it, or because the service stops.
+            export::Error::CalledOff => Error::stopping(),
+            export::Error::Io { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                crate::app::record::DISK_AT_RESERVE
+            }
+            _ => Error::fault("export", error),
+        }
+    }
+}
+
 impl From<record::Error> for Error {
     fn from(error: record::Error) -> Self {
         match error {
@@ -376,6 +408,10 @@ mod tests {
         let sources = [
             include_str!("error.rs"),
             include_str!("access.rs"),
+            include_str!("exports.rs"),
+            include_str!("exports/make.rs"),
+            include_str!("exports/scope.rs"),
+            include_str!("record.rs"),
             include_str!("../api/access.rs"),
             include_str!("../api/auth.rs"),
         ];

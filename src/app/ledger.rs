@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::app::App;
 use crate::app::error::Error;
+use crate::app::exports::sources::manifest_signer;
 use crate::domain::event::catalogue::LogContinued;
 use crate::domain::event::{Body, LossReason};
 use crate::domain::id::{Digest, EventId, Id};
@@ -74,6 +75,12 @@ impl App {
             Err(crate::ledger::Error::NoKey(_)) => Ok(Vec::new()),
             keys => Ok(keys?),
         }
+    }
+
+    /// The key by which others check manifests of exports; `None` if the keyring has none.
+    pub fn manifest_key(&self) -> Option<VerifierKey> {
+        let signer = manifest_signer(&self.keyring, &self.ledger.origin()?);
+        signer.ok().map(|signer| signer.verifier().clone())
     }
 
     /// The proof that a record stands in a published tree.

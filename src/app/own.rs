@@ -58,15 +58,7 @@ impl App {
             ticket: opening.ticket.clone(),
             ..Default::default()
         };
-        let reader = Person {
-            role: Role::Staff,
-            identifiers: vec![Identifier {
-                kind: Kind::Account,
-                realm: EMITTER.parse().ok(),
-                value: Personal::new(caller.name.to_string()),
-            }],
-        };
-        self.record_own(Body::RecordsRead(Box::new(body)), vec![reader]).await
+        self.record_own(Body::RecordsRead(Box::new(body)), vec![staff(caller)]).await
     }
 
     pub(crate) async fn record_own(&self, body: Body, people: Vec<Person>) -> Result<Receipt, Error> {
@@ -87,8 +79,20 @@ impl App {
     }
 }
 
+/// The caller as a person of an event, with a part of their own.
+pub(crate) fn staff(caller: &Caller) -> Person {
+    Person {
+        role: Role::Staff,
+        identifiers: vec![Identifier {
+            kind: Kind::Account,
+            realm: EMITTER.parse().ok(),
+            value: Personal::new(caller.name.to_string()),
+        }],
+    }
+}
+
 /// A UUIDv7 of the clock's own time.
-fn event_id(now: crate::domain::time::Timestamp) -> Result<EventId, Error> {
+pub(crate) fn event_id(now: crate::domain::time::Timestamp) -> Result<EventId, Error> {
     let salt = crate::record::Salt::random()?;
     let mut random = [0u8; 10];
     random.copy_from_slice(&salt.0[..10]);

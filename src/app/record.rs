@@ -36,7 +36,7 @@ const VIEWS_TOO_FAR_BEHIND: Error = Error::ResourceExhausted {
 };
 
 /// What only adds waits for room (DESIGN 17).
-const DISK_AT_RESERVE: Error = Error::ResourceExhausted {
+pub(crate) const DISK_AT_RESERVE: Error = Error::ResourceExhausted {
     reason: "disk_reserve",
     what: "the disk is at its reserve",
     retry_after_ms: 5_000,

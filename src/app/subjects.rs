@@ -157,7 +157,7 @@ impl App {
 
     /// Who is meant. A contact alone names candidates, never a person whose report may be given:
     /// numbers and addresses change hands (`domain.md` 2.5, rule 1).
-    async fn who(&self, name: &Name, at: Option<Timestamp>) -> Result<SubjectId, Error> {
+    pub(crate) async fn who(&self, name: &Name, at: Option<Timestamp>) -> Result<SubjectId, Error> {
         let identifier = match name {
             Name::Subject(subject) => return Ok(*subject),
             Name::Identifier(identifier) => identifier,

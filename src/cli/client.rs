@@ -14,6 +14,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::limits;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::event_service_client::EventServiceClient;
+use crate::pb::export_service_client::ExportServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
 use crate::pb::ledger_service_client::LedgerServiceClient;
 use crate::pb::subject_service_client::SubjectServiceClient;
@@ -137,6 +138,10 @@ impl Client {
 
     pub fn ledger(&self) -> LedgerServiceClient<Transport> {
         LedgerServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn exports(&self) -> ExportServiceClient<Transport> {
+        ExportServiceClient::new(self.transport.clone())
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {

@@ -1,10 +1,11 @@
 //! `custody demo`: starts the service and plays a month of the solar app through the real gRPC
-//! client, then shows one person's report and how to go on.
+//! client, then shows one person's report, a bundle for strangers that it checks, and how to go on.
 //!
 //! The service's clock is moved along the story, so that the month is over when it is told. The
 //! same seed tells the same story: run against the directory of an earlier run it stores nothing.
 
 mod person;
+mod proof;
 mod scene;
 mod story;
 
@@ -73,6 +74,9 @@ async fn play(demo: Demo, output: Output) -> Outcome {
             ),
             ("report", format!("{:.1} ms after the last receipt", asking.as_secs_f64() * 1_000.0)),
         ])?;
+    }
+    proof::show(&client, &demo.data_dir, output).await?;
+    if !output.json {
         how_to_go_on(&demo, output)?;
     }
     running.stop().await.map_err(|e| Failure::new(Exit::Internal, format_args!("{e:#}")))
@@ -187,6 +191,7 @@ fn how_to_go_on(demo: &Demo, output: Output) -> std::io::Result<()> {
         format!("{custody} status"),
         format!("{custody} ledger checkpoint"),
         format!("{custody} ledger proof --position 1"),
+        format!("{custody} export --out shared.tar --type DataShared --authority 'CNIL'"),
         format!("{custody} fsck"),
     ] {
         output.line(&line)?;

@@ -20,8 +20,8 @@ pub enum Events {
 }
 
 /// Filters of one kind are alternatives; all kinds must hold.
-#[derive(Debug, Args)]
-pub struct List {
+#[derive(Debug, Clone, Args)]
+pub struct Filter {
     /// Type, such as DataCollected
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
@@ -45,13 +45,27 @@ pub struct List {
     occurred_from: Option<Timestamp>,
     #[arg(long, value_name = "TIME")]
     occurred_to: Option<Timestamp>,
+    /// Recorded at or after
+    #[arg(long, value_name = "TIME")]
+    recorded_from: Option<Timestamp>,
+    /// Recorded before
+    #[arg(long, value_name = "TIME")]
+    recorded_to: Option<Timestamp>,
+    /// First position
     #[arg(long, value_name = "POSITION")]
     from: Option<u64>,
+    /// The position after the last
     #[arg(long, value_name = "POSITION")]
     to: Option<u64>,
     /// Leave out what was retracted
     #[arg(long)]
     without_retracted: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    filter: Filter,
     #[arg(long)]
     oldest_first: bool,
     /// Wait until the views have reached this position
@@ -73,6 +87,55 @@ pub struct Gaps {
     remote: Remote,
 }
 
+impl Filter {
+    /// Whether it asks for more than a range of places or of recording times.
+    pub fn chooses(&self) -> bool {
+        let lists = [
+            &self.types,
+            &self.emitters,
+            &self.services,
+            &self.activities,
+            &self.purposes,
+            &self.categories,
+            &self.recipients,
+            &self.countries,
+        ];
+        lists.into_iter().any(|list| !list.is_empty())
+            || self.occurred_from.is_some()
+            || self.occurred_to.is_some()
+            || self.without_retracted
+    }
+
+    pub fn range(&self) -> pb::ExportRange {
+        pb::ExportRange {
+            position_from: self.from,
+            position_to: self.to,
+            recorded_from: self.recorded_from.map(timestamp),
+            recorded_to: self.recorded_to.map(timestamp),
+        }
+    }
+
+    pub fn into_wire(self) -> pb::EventFilter {
+        pb::EventFilter {
+            types: self.types,
+            emitters: self.emitters,
+            services: self.services,
+            activities: self.activities,
+            purposes: self.purposes,
+            categories: self.categories,
+            recipients: self.recipients,
+            countries: self.countries,
+            occurred_from: self.occurred_from.map(timestamp),
+            occurred_to: self.occurred_to.map(timestamp),
+            recorded_from: self.recorded_from.map(timestamp),
+            recorded_to: self.recorded_to.map(timestamp),
+            position_from: self.from,
+            position_to: self.to,
+            without_retracted: self.without_retracted,
+        }
+    }
+}
+
 /// The page to ask for while so many are left to show.
 pub fn page_size(left: u64) -> u32 {
     left.min(limits::PAGE as u64) as u32
@@ -87,24 +150,8 @@ pub async fn run(command: Events, output: Output) -> Outcome {
 
 async fn list(command: List, output: Output) -> Outcome {
     let order = if command.oldest_first { pb::Order::OldestFirst } else { pb::Order::NewestFirst };
-    let filter = pb::EventFilter {
-        types: command.types,
-        emitters: command.emitters,
-        services: command.services,
-        activities: command.activities,
-        purposes: command.purposes,
-        categories: command.categories,
-        recipients: command.recipients,
-        countries: command.countries,
-        occurred_from: command.occurred_from.map(timestamp),
-        occurred_to: command.occurred_to.map(timestamp),
-        position_from: command.from,
-        position_to: command.to,
-        without_retracted: command.without_retracted,
-        ..Default::default()
-    };
     let mut request = pb::ListEventsRequest {
-        filter: Some(filter),
+        filter: Some(command.filter.into_wire()),
         order: order as i32,
         at_least: command.at_least,
         ..Default::default()

@@ -24,7 +24,7 @@ pub enum Ledger {
     List(List),
     /// Publish a checkpoint over everything that is recorded now
     Publish(Publish),
-    /// Show the keys by which others check checkpoints
+    /// Show the keys by which others check checkpoints, and that of manifests, which ends in /export
     Key(Publish),
 }
 
@@ -130,9 +130,12 @@ async fn key(command: Publish, output: Output) -> Outcome {
     let mut ledger = command.remote.connect().await?.ledger();
     let answer = ledger.get_checkpoint(pb::GetCheckpointRequest::default()).await?.into_inner();
     if output.json {
-        return Ok(output.line(&serde_json::json!({ "verifier_keys": answer.verifier_keys }).to_string())?);
+        let keys = serde_json::json!({
+            "verifier_keys": answer.verifier_keys, "manifest_key": answer.manifest_key
+        });
+        return Ok(output.line(&keys.to_string())?);
     }
-    for key in &answer.verifier_keys {
+    for key in answer.verifier_keys.iter().chain(Some(&answer.manifest_key).filter(|key| !key.is_empty())) {
         output.line(key)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! standard input, because arguments can be read by everybody on the machine.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -46,7 +46,7 @@ struct IdentifierFile {
 
 /// What sealed fields are opened for.
 #[derive(Debug, Args)]
-struct Open {
+pub struct Open {
     /// Open sealed fields: why, as a code; the read is recorded first
     #[arg(long, value_name = "REASON", requires = "ticket")]
     open: Option<String>,
@@ -134,19 +134,26 @@ impl Who {
 
 impl IdentifierFile {
     fn read(self) -> Result<pb::Identifier, Failure> {
-        let mut text = String::new();
-        match &self.identifier_file {
-            None => std::io::stdin().take(4_096).read_to_string(&mut text)?,
-            Some(path) => std::fs::File::open(path)
-                .and_then(|file| file.take(4_096).read_to_string(&mut text))
-                .map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", path.display())))?,
-        };
-        identifier(text.trim())
+        one_identifier(self.identifier_file.as_deref())
     }
 }
 
+/// Of a file, or of standard input.
+pub fn one_identifier(path: Option<&Path>) -> Result<pb::Identifier, Failure> {
+    let mut text = String::new();
+    match path {
+        None => std::io::stdin().take(4_096).read_to_string(&mut text)?,
+        Some(path) => {
+            std::fs::File::open(path)
+                .and_then(|file| file.take(4_096).read_to_string(&mut text))
+                .map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", path.display())))?
+        }
+    };
+    identifier(text.trim())
+}
+
 /// `KIND[@REALM]:VALUE`. The message never repeats the text: it may be a telephone number.
-fn identifier(text: &str) -> Result<pb::Identifier, Failure> {
+pub fn identifier(text: &str) -> Result<pb::Identifier, Failure> {
     let form =
         || Failure::usage("the identifier is not of the form KIND[@REALM]:VALUE, such as account@solar:42");
     let (head, value) = text.split_once(':').ok_or_else(form)?;
@@ -166,8 +173,8 @@ fn identifier(text: &str) -> Result<pb::Identifier, Failure> {
 }
 
 impl Open {
-    fn opening(self) -> Option<pb::Opening> {
-        Some(pb::Opening { reason: self.open?, ticket: self.ticket? })
+    pub fn opening(&self) -> Option<pb::Opening> {
+        Some(pb::Opening { reason: self.open.clone()?, ticket: self.ticket.clone()? })
     }
 }
 

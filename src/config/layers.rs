@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use toml::{Table, Value};
 
-use super::{Access, Config, Data, Disk, Group, Ledger, Limits, Log, Outside, Problems, Server, Tls};
+use super::{
+    Access, Config, Data, Disk, Exports, Group, Ledger, Limits, Log, Outside, Problems, Server, Tls,
+};
 
 /// Every key with its default and what it means.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -181,6 +183,7 @@ impl Draft {
             reserve_bytes: self.count("disk.reserve_bytes"),
             reserve_percent: self.count("disk.reserve_percent"),
         };
+        let exports = Exports { keep_hours: self.count("exports.keep_hours") };
         let (checkpoint_interval_ms, witness_timeout_ms) =
             (self.count("ledger.checkpoint_interval_ms"), self.count("ledger.witness_timeout_ms"));
         let plaintext = self.values["server.plaintext"].as_bool().unwrap_or(false);
@@ -205,6 +208,7 @@ impl Draft {
             outside: Outside { path: self.path("outside.path"), declared_lost: false },
             limits,
             disk,
+            exports,
             log: Log { filter: self.text("log.filter") },
         })
     }

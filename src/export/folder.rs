@@ -1,19 +1,19 @@
 //! A bundle in the making: files are hashed while they are written, and listed.
 //!
-//! The archive is packed from the finished directory, because its entries need their lengths before
-//! their bytes and the manifest needs every hash; reading the log twice would give the same bytes
-//! and cost more than copying a file.
+//! An archive is packed from the finished directory (`archive.rs`), because its entries need their
+//! lengths before their bytes and the manifest needs every hash; reading the log twice would give the
+//! same bytes and cost more than copying a file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::Error;
+use super::archive::Archive;
 use crate::verify::manifest::{FileEntry, MANIFEST};
-use crate::verify::ustar;
 
 pub(super) struct Folder {
     target: PathBuf,
@@ -30,14 +30,19 @@ fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Where a bundle is made before it gets its name.
+pub(super) fn partial(target: &Path) -> PathBuf {
+    let mut partial = target.as_os_str().to_owned();
+    partial.push(".custody-partial");
+    partial.into()
+}
+
 impl Folder {
     pub fn create(target: &Path) -> Result<Folder, Error> {
         if target.try_exists().map_err(io(target))? {
             return Err(Error::Refused(format!("{} is there already", target.display())));
         }
-        let mut partial = target.as_os_str().to_owned();
-        partial.push(".custody-partial");
-        let partial = PathBuf::from(partial);
+        let partial = partial(target);
         if partial.try_exists().map_err(io(&partial))? {
             fs::remove_dir_all(&partial).map_err(io(&partial))?;
         }
@@ -81,32 +86,13 @@ impl Folder {
             return fs::rename(&self.partial, &self.target).map_err(io(&self.target));
         }
         let packed = self.partial.join("packed");
-        let mut out = BufWriter::with_capacity(256 * 1024, private(&packed).map_err(io(&packed))?);
-        self.pack(MANIFEST, manifest.len() as u64, &mut out)?;
-        for file in listed {
-            self.pack(&file.path, file.length, &mut out)?;
-        }
-        out.write_all(&ustar::END).map_err(io(&packed))?;
-        let out = out.into_inner().map_err(|e| io(&packed)(e.into_error()))?;
+        let mut out = private(&packed).map_err(io(&packed))?;
+        let archive = Archive::of(&self.partial, manifest.len() as u64, listed)?;
+        let mut reader = BufReader::with_capacity(256 * 1024, archive.reader());
+        io::copy(&mut reader, &mut out).map_err(io(&packed))?;
         out.sync_all().map_err(io(&packed))?;
         fs::rename(&packed, &self.target).map_err(io(&self.target))?;
         fs::remove_dir_all(&self.partial).map_err(io(&self.partial))
-    }
-
-    fn pack(&self, name: &str, length: u64, out: &mut impl Write) -> Result<(), Error> {
-        let path = self.partial.join(name);
-        let header = ustar::header(name, length).ok_or_else(|| {
-            Error::Refused(format!(
-                "{name} has {length} bytes, an archive's file has less than 8 GiB: export to a directory"
-            ))
-        })?;
-        out.write_all(&header).map_err(io(&path))?;
-        let file = File::open(&path).map_err(io(&path))?;
-        let copied = io::copy(&mut file.take(length), out).map_err(io(&path))?;
-        if copied != length {
-            return Err(Error::Refused(format!("{name} changed while it was packed")));
-        }
-        out.write_all(&[0; ustar::BLOCK][..ustar::padding(length)]).map_err(io(&path))
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::folder::{Folder, OutFile};
-use super::{Disclose, Error, MAX_SELECTION, Progress, Proofs, Request, Scope, Share};
+use super::{Disclose, Error, MAX_SELECTION, Progress, Proofs, Request, Scope, Share, Watch};
 use crate::domain::event::EventType;
 use crate::domain::id::Digest;
-use crate::ledger::tlog::{ConsistencyFile, InclusionFile, Note, SignedCheckpoint, base64};
+use crate::ledger::tlog::{Checkpoint, ConsistencyFile, InclusionFile, Note, SignedCheckpoint, base64};
 use crate::log::{Log, StoredRecord};
 use crate::record::header::Header;
 use crate::verify::manifest::{CHECKPOINT, COVER, EDGE, EVENTS, OPEN, PIECES, POSITIONS, README, is_text};
@@ -27,6 +27,8 @@ pub struct Produced {
     pub manifest: Manifest,
     /// By which the log's own event names the export.
     pub manifest_sha256: Digest,
+    /// Of the checkpoint in it.
+    pub tree_size: u64,
 }
 
 /// Writes a bundle: an archive if the target's name ends in `.tar`, a directory otherwise.
@@ -36,7 +38,7 @@ pub async fn write(
     disclose: &dyn Disclose,
     request: &Request,
     target: &Path,
-    progress: &mut (dyn FnMut(Progress) + Send),
+    progress: &mut Watch<'_>,
 ) -> Result<Produced, Error> {
     check(request)?;
     let checkpoint = proofs.checkpoint(request.to)?;
@@ -56,7 +58,7 @@ pub async fn write(
                     prove(&mut folder, proofs, &checkpoint, &record)?;
                     events.add(&record)?;
                 }
-                progress(Progress { done: events.counts.events, total: positions.len() as u64 });
+                progress(Progress { done: events.counts.events, total: positions.len() as u64 })?;
             }
         }
         Scope::Range | Scope::Subject { .. } => {
@@ -71,12 +73,12 @@ pub async fn write(
                     events.add(&record)?;
                     next = record.position + 1;
                 }
-                progress(Progress { done: next - request.from, total: request.to - request.from });
+                progress(Progress { done: next - request.from, total: request.to - request.from })?;
             }
         }
     }
     let counts = events.finish(&mut folder)?;
-    seal(folder, proofs, checkpoint.checkpoint.origin, request, counts)
+    seal(folder, proofs, checkpoint.checkpoint, request, counts)
 }
 
 fn check(request: &Request) -> Result<(), Error> {
@@ -145,7 +147,7 @@ fn prove(
 fn seal(
     mut folder: Folder,
     proofs: &dyn Proofs,
-    origin: String,
+    head: Checkpoint,
     request: &Request,
     counts: Counts,
 ) -> Result<Produced, Error> {
@@ -156,6 +158,7 @@ fn seal(
             (Kind::Selection, Some(words.clone()), Some(filter.clone()))
         }
     };
+    let Checkpoint { origin, size: tree_size, .. } = head;
     let signer = proofs.manifest_signer(&origin)?;
     if signer.verifier().name() != Manifest::key_name(&origin) {
         return Err(Error::Refused(format!("the key given is not that of {}", Manifest::key_name(&origin))));
@@ -178,7 +181,7 @@ fn seal(
     let note = Note::new(manifest.text())?.signed([&signer]).to_string();
     folder.finish(note.as_bytes(), &manifest.files)?;
     let manifest_sha256 = Digest(Sha256::digest(&note).into());
-    Ok(Produced { manifest, manifest_sha256 })
+    Ok(Produced { manifest, manifest_sha256, tree_size })
 }
 
 /// The files that grow with the events.

@@ -25,7 +25,8 @@ pub const MAX_TEXT: usize = 4_000;
 const VERSION: &str = "custody-bundle-v1";
 
 /// What is in a bundle, and what of it can be proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// All events of a range: complete, provably.
     Range,
@@ -36,7 +37,8 @@ pub enum Kind {
 }
 
 /// What of the sealed parts is handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     Headers,
     /// As ciphertext.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::id::{EventId, Id, Mark, SubjectId};
 use crate::views::Error;
 use crate::views::apply::Applier;
+use crate::views::ask::Ask;
 use crate::views::codec::{Malformed, Reader, put_u64};
 use crate::views::decode::Decoded;
 use crate::views::fold::{self, fold, split_key};
@@ -20,6 +21,8 @@ use crate::views::{lock, shape};
 pub struct Taken(Vec<u64>);
 
 const BITS: usize = 1 << 20;
+/// Events looked up at once.
+const FOUND_AT_ONCE: usize = 1_000;
 
 impl Taken {
     pub fn load(reading: &Reading) -> Result<Taken, Error> {
@@ -285,6 +288,22 @@ pub fn taken_back_by(
         }
     }
     Ok(first)
+}
+
+/// How many events of `[from, to)` were taken back, by events here or elsewhere.
+pub fn taken_back_between(ask: &Ask, from: u64, to: u64) -> Result<u64, Error> {
+    let mut named = BTreeSet::new();
+    for row in ask.reading.prefix(&[tag::RETRACTED]) {
+        let (key, _) = row?;
+        named.insert(store::split_retracted(&key)?);
+    }
+    let named: Vec<(Id, EventId)> = named.into_iter().collect();
+    let mut count = 0;
+    for some in named.chunks(FOUND_AT_ONCE) {
+        let found = ask.reach.find(some)?;
+        count += found.into_iter().flatten().filter(|position| (from..to).contains(position)).count() as u64;
+    }
+    Ok(count)
 }
 
 /// Whether an earlier part names the same person in the same role.

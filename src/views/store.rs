@@ -117,6 +117,15 @@ pub fn retracted_event(emitter: &Id, event: EventId) -> Vec<u8> {
     key
 }
 
+/// Which event the row of a retraction is about.
+pub fn split_retracted(key: &[u8]) -> Result<(Id, EventId), Malformed> {
+    let wrong = || Malformed("retraction");
+    let mut reader = Reader::new(key.get(1..).ok_or_else(wrong)?, "retraction");
+    let emitter = reader.text()?.parse().map_err(|_| wrong())?;
+    let event: &[u8; 16] = reader.rest().first_chunk().ok_or_else(wrong)?;
+    Ok((emitter, EventId(uuid::Uuid::from_bytes(*event))))
+}
+
 pub fn register(position: u64) -> [u8; 9] {
     prefixed(tag::REGISTER, &position.to_be_bytes())
 }

@@ -257,7 +257,7 @@ impl House {
         request: &Request,
         target: &Path,
     ) -> Result<Produced, Error> {
-        block_on(write(&self.log, self, disclose, request, target, &mut |_| {}))
+        block_on(write(&self.log, self, disclose, request, target, &mut |_| Ok(())))
     }
 
     pub fn log_head(&self) -> u64 {
