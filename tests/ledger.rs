@@ -99,7 +99,7 @@ fn the_command_line_hands_out_what_others_check() {
     let second = online(&["ledger", "publish"], &served);
     assert_eq!(online(&["ledger", "checkpoint"], &served), second);
     assert_eq!(online(&["ledger", "checkpoint", "--size", "1"], &served), first);
-    let key: VerifierKey = online(&["ledger", "key"], &served).trim().parse().unwrap();
+    let key: VerifierKey = online(&["ledger", "key"], &served).lines().next().unwrap().parse().unwrap();
     let policy = Policy::of_log(key);
 
     let path = below.path().join("one.tlog-proof");

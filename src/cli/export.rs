@@ -33,16 +33,25 @@ pub struct Export {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Those that the service keeps, the newest first
-    List,
+    List {
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Fetch one that is ready; goes on where it was cut off
     Fetch {
         id: String,
         /// A directory, or an archive if it ends in .tar
         #[arg(long, value_name = "BUNDLE")]
         out: PathBuf,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Remove what the service keeps of one
-    Delete { id: String },
+    Delete {
+        id: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -122,13 +131,13 @@ pub async fn run(command: Export, output: Output) -> Outcome {
             let made = make(&client, request, new.tag_keys.as_deref(), output).await?;
             fetched(&client, &made, &out, output).await
         }
-        Some(Command::List) => list(&remote.connect().await?, output).await,
-        Some(Command::Fetch { id, out }) => {
+        Some(Command::List { remote }) => list(&remote.connect().await?, output).await,
+        Some(Command::Fetch { id, out, remote }) => {
             let client = remote.connect().await?;
             let made = wait(&client, id, output).await?;
             fetched(&client, &made, &out, output).await
         }
-        Some(Command::Delete { id }) => {
+        Some(Command::Delete { id, remote }) => {
             let request = pb::DeleteExportRequest { export_id: id };
             remote.connect().await?.exports().delete_export(request).await?;
             Ok(())

@@ -55,6 +55,30 @@ fn a_range_is_proven_whole_at_every_level_and_in_both_forms() {
 }
 
 #[test]
+fn a_directory_reads_as_its_archive_from_any_byte_on() {
+    let house = House::of(37);
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let request = Request { level: Level::Opened, ..house.request(house::selection(&[3, 7, 8, 30]), 0, 37) };
+    house.write(&request, &place("b")).unwrap();
+    house.write(&request, &place("b.tar")).unwrap();
+    let (packed, archive) =
+        (std::fs::read(place("b.tar")).unwrap(), archive::Archive::open(&place("b")).unwrap());
+    assert_eq!(archive.size(), packed.len() as u64);
+    for size in [1, 7, 512, 513, 4_096, packed.len() + 1] {
+        for offset in (0..=packed.len()).step_by(size.max(97)) {
+            let end = packed.len().min(offset + size);
+            assert_eq!(
+                archive.read(offset as u64, size).unwrap(),
+                packed[offset..end],
+                "{size} from {offset}"
+            );
+        }
+    }
+    assert!(archive.read(u64::MAX, 9).unwrap().is_empty());
+}
+
+#[test]
 fn a_selection_proves_each_event_and_never_that_it_is_complete() {
     let house = House::of(37);
     for level in [Level::Headers, Level::Sealed, Level::Opened] {

@@ -40,7 +40,7 @@ pub async fn show(client: &Client, data_dir: &Path, output: Output) -> Outcome {
     }
     verify::judge(&bundle, &trust, &Options { now: SystemClock.now(), ..Options::default() }, output)?;
     if !output.json {
-        output.heading("The same with openssl alone, about a minute / 仅用 openssl 核验")?;
+        output.heading("The same with openssl alone: some minutes for the tree / 仅用 openssl 核验")?;
         output.line(&format!("cd {} &&", bundle.display()))?;
         output.line(&format!("  export KEY='{of_log}' EXPORTKEY='{}' &&", keys.manifest_key))?;
         output.line("  sed -n 's/^    //p' README.txt | sh")?;
