@@ -176,7 +176,7 @@ impl Exports {
             Some(pb::create_export_request::Scope::Person(wire)) => person(wire, &mut violations),
             Some(pb::create_export_request::Scope::Filter(wire)) => {
                 let without_retracted = wire.without_retracted;
-                let filter = events::filter(wire, pb::Order::OldestFirst, &mut violations);
+                let filter = Box::new(events::filter(wire, pb::Order::OldestFirst, &mut violations));
                 Some(Scope::Filter { filter, without_retracted })
             }
         };

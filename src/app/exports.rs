@@ -51,7 +51,7 @@ pub struct Wanted {
 pub enum Scope {
     Range(Span),
     Filter {
-        filter: Filter,
+        filter: Box<Filter>,
         without_retracted: bool,
     },
     /// All of a range, with the tag keys of one person.

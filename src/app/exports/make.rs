@@ -54,7 +54,7 @@ pub(super) struct Job {
 pub(super) enum Plan {
     Range,
     /// Whether retracted events are left out.
-    Selection(Filter, bool),
+    Selection(Box<Filter>, bool),
     Person(TagKeys),
 }
 
