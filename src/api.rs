@@ -6,6 +6,7 @@ pub mod access;
 pub mod admin;
 pub mod auth;
 pub mod convert;
+pub mod erasures;
 pub mod events;
 pub mod exports;
 pub mod guard;

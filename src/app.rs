@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod alarms;
+pub mod erase;
 pub mod error;
 pub mod events;
 pub mod exports;
@@ -55,6 +56,10 @@ pub struct App {
     pub(crate) called_off: Arc<AtomicBool>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) exports: exports::Exports,
+    pub(crate) erasures: Arc<erase::Erasures>,
+    /// Held to read by whoever records, from asking for keys until the log has the records, so that
+    /// an erasure can wait for them.
+    pub(crate) recording: tokio::sync::RwLock<()>,
     pub(crate) house: House,
     pub(crate) started_at: Timestamp,
     /// Set while the one event is recorded that a log may take which is not what was published.
@@ -74,6 +79,7 @@ pub struct Ports {
     pub reserve: Arc<Reserve>,
     pub ledger: Arc<Ledger>,
     pub exports: exports::Exports,
+    pub erasures: erase::Erasures,
 }
 
 impl App {
@@ -93,6 +99,8 @@ impl App {
             called_off: Arc::default(),
             ledger: ports.ledger,
             exports: ports.exports,
+            erasures: Arc::new(ports.erasures),
+            recording: tokio::sync::RwLock::default(),
             recovering: AtomicBool::new(false),
             house,
             fingerprinter: Fingerprinter::new(&secret),

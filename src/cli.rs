@@ -200,6 +200,7 @@ mod tests {
             "custody subject report --subject AAAAAAAAAAAAAAAAAAAAAA --json",
             "custody subject find --identifier-file who.txt",
             "custody subject events",
+            "custody subject erase --subject h --cause case --case C-1 --evidence-too --yes",
             "custody events list --type DataCollected --limit 5",
             "custody events gaps",
             "custody status --server http://127.0.0.1:1 --token-file t",

@@ -20,12 +20,14 @@ use tonic::service::Routes;
 
 use crate::api::admin::Admin;
 use crate::api::auth::Authenticator;
+use crate::api::erasures::Erasures as ErasuresApi;
 use crate::api::events::Events;
 use crate::api::exports::Exports as ExportsApi;
 use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
 use crate::api::ledger::Ledger as LedgerApi;
 use crate::api::subjects::Subjects;
+use crate::app::erase::{Erasures, Tombs};
 use crate::app::exports::Exports;
 use crate::app::keys::{KeyringIndex, KeyringSigners};
 use crate::app::{App, House, Ports};
@@ -124,6 +126,10 @@ impl Node {
             reserve: Arc::clone(&reserve),
             ledger: Arc::clone(&ledger),
             exports: exports(config)?,
+            erasures: Erasures::new(
+                config.data.directory.join("erasures"),
+                Tombs::of(config.outside_path().join("tombs")),
+            ),
         };
         let mut house = house(config)?;
         if let Some(origin) = ledger.first_origin() {
@@ -192,6 +198,7 @@ impl Node {
         }
         self.app.settle_pending().await?;
         self.app.expire_exports().await?;
+        self.app.resume_erasures().await?;
         Ok(self.app.mark_vault().await?)
     }
 
@@ -347,6 +354,8 @@ impl Server {
             return Err(older.into());
         }
         node.app.open_house().await.context("the log's first event")?;
+        node.app.bury_the_erased().await.context("the tombs of the erased")?;
+        node.app.resume_erasures().await.context("an erasure that was interrupted")?;
 
         let tiles_address = match config.ledger.tiles_listen {
             None => None,
@@ -397,6 +406,7 @@ fn routes(
     Ok(Routes::new(Guarded::new(ingest, gate))
         .add_service(Guarded::new(Subjects::new(app()).into_server(), gate))
         .add_service(Guarded::new(Events::new(app()).into_server(), gate))
+        .add_service(Guarded::new(ErasuresApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(ExportsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LedgerApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))

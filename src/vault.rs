@@ -15,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use crate::domain::id::{Mark, SubjectId};
+use crate::domain::id::{Digest, Mark, SubjectId};
 pub use crate::domain::identity::resolve::{Act, Conflict, HolderKind, Use};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::time::Timestamp;
@@ -181,6 +181,10 @@ pub trait Vault: Send + Sync {
 
     /// Destroys people with their look-ups and keys.
     async fn destroy(&self, subjects: &[SubjectId]) -> Result<(), Error>;
+
+    /// Destroys everybody whose tomb is among these: what an older copy of the vault brought back. Says
+    /// how many there were. Cheap where as many tombs were buried before.
+    async fn bury(&self, tombs: &[Digest]) -> Result<u64, Error>;
 
     /// The keyed marks of an identifier under every living look-up key.
     fn marks(&self, identifier: &Identifier) -> Vec<Mark>;

@@ -21,6 +21,7 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.AdminService/GetEmitterGaps", &[Officer, Auditor, Operator]),
     rpc_of("/custody.v1.AdminService/GetStatus", &[Officer, Auditor, Operator]),
     rpc_of("/custody.v1.AdminService/RebuildViews", &[Operator]),
+    rpc_of("/custody.v1.ErasureService/EraseSubjects", &[Officer]),
     rpc_of("/custody.v1.EventService/GetEvent", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.EventService/ListEvents", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.ExportService/CreateExport", &[Officer, Auditor]),

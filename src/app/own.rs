@@ -1,5 +1,7 @@
 //! Events that custody itself records: what it opened, who read.
 
+use std::sync::Arc;
+
 use crate::app::App;
 use crate::app::access::Caller;
 use crate::app::error::Error;
@@ -9,6 +11,7 @@ use crate::domain::event::{ActorKind, Body, Envelope, Event, Person, ReadLevel, 
 use crate::domain::id::{EventId, Id};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::personal::Personal;
+use crate::vault::Holder;
 
 /// The emitter name of custody's own events. Nobody else may use it.
 pub const EMITTER: &str = "custody";
@@ -61,18 +64,35 @@ impl App {
         self.record_own(Body::RecordsRead(Box::new(body)), vec![staff(caller)]).await
     }
 
-    pub(crate) async fn record_own(&self, body: Body, people: Vec<Person>) -> Result<Receipt, Error> {
-        let now = self.clock.now();
-        let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
+    /// The same about one person, by the keys; `id` names the event, so that it can be recorded again.
+    pub(crate) async fn record_own_about(
+        &self,
+        id: EventId,
+        body: Body,
+        about: Option<Arc<Holder>>,
+    ) -> Result<Receipt, Error> {
+        let person = |_: &Arc<Holder>| Person { role: Role::DataSubject, identifiers: Vec::new() };
         let event = Event {
-            envelope: Envelope {
-                actor: Some(if people.is_empty() { ActorKind::System } else { ActorKind::Staff }),
-                ..Envelope::new(event_id(now)?, self.house.group.clone(), emitter.clone(), now)
-            },
-            people,
+            envelope: self.own_envelope(id, ActorKind::System)?,
+            people: about.iter().map(person).collect(),
             body,
         };
-        self.record(&Caller::custody(emitter), vec![Ok(event)])
+        self.record_about(event, about).await
+    }
+
+    fn own_envelope(&self, id: EventId, actor: ActorKind) -> Result<Envelope, Error> {
+        let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
+        Ok(Envelope {
+            actor: Some(actor),
+            ..Envelope::new(id, self.house.group.clone(), emitter, self.clock.now())
+        })
+    }
+
+    pub(crate) async fn record_own(&self, body: Body, people: Vec<Person>) -> Result<Receipt, Error> {
+        let actor = if people.is_empty() { ActorKind::System } else { ActorKind::Staff };
+        let envelope = self.own_envelope(event_id(self.clock.now())?, actor)?;
+        let caller = Caller::custody(envelope.emitter.clone());
+        self.record(&caller, vec![Ok(Event { envelope, people, body })])
             .await
             .pop()
             .unwrap_or_else(|| Err(Error::internal("no_answer")))

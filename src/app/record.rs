@@ -115,6 +115,7 @@ impl App {
             let places: Vec<usize> = checked.iter().map(|checked| checked.at).collect();
             fail_all(&mut answers, &places, error);
         } else if !checked.is_empty() {
+            let _recording = self.recording.read().await;
             match self.attribute_and_seal(caller, checked, now, &mut answers).await {
                 Ok(ready) => self.append(ready, &mut answers).await,
                 Err((places, error)) => fail_all(&mut answers, &places, error),
@@ -125,6 +126,34 @@ impl App {
             .into_iter()
             .map(|answer| answer.unwrap_or_else(|| Err(Error::internal("no_answer"))))
             .collect()
+    }
+
+    /// Records an event of custody's own about somebody whom no identifier need name, or about nobody.
+    pub(crate) async fn record_about(
+        &self,
+        event: Event,
+        about: Option<Arc<Holder>>,
+    ) -> Result<Receipt, Error> {
+        let now = self.clock.now();
+        let fingerprint = self.fingerprinter.of(&event)?;
+        let checked = Checked { at: 0, event: Box::new(event), fingerprint };
+        let mut answers: Answers = vec![None];
+        for new in self.answer_known(vec![checked], &mut answers).await {
+            let (epoch, key) = self.keyring.active_index(now).map_err(|e| Error::fault("keyring", e))?;
+            let person = |holder: &Arc<Holder>| Resolution {
+                holder: Some(Arc::clone(holder)),
+                created: false,
+                marks: Vec::new(),
+                conflicts: Vec::new(),
+                late_for_erased: false,
+            };
+            let people = about.iter().map(person).collect();
+            let ready =
+                self.seal_one(new, people, (now, Salt::random()?), &IndexKey::new(epoch, &key)).await?;
+            self.append(vec![ready], &mut answers).await;
+        }
+        count(&answers);
+        answers.pop().flatten().unwrap_or_else(|| Err(Error::internal("no_answer")))
     }
 
     fn check(

@@ -13,6 +13,7 @@ use tonic::{Request, Status};
 use crate::cli::exit::{Exit, Failure};
 use crate::limits;
 use crate::pb::admin_service_client::AdminServiceClient;
+use crate::pb::erasure_service_client::ErasureServiceClient;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::export_service_client::ExportServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
@@ -138,6 +139,10 @@ impl Client {
 
     pub fn ledger(&self) -> LedgerServiceClient<Transport> {
         LedgerServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn erasures(&self) -> ErasureServiceClient<Transport> {
+        ErasureServiceClient::new(self.transport.clone())
     }
 
     pub fn exports(&self) -> ExportServiceClient<Transport> {

@@ -5,6 +5,7 @@ use crate::cli::client::Remote;
 use crate::clock::ManualClock;
 use crate::pb;
 
+mod erasure;
 mod operation;
 mod vault_mark;
 

@@ -34,7 +34,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::id::{Mark, SubjectId};
+use crate::domain::id::{Digest, Mark, SubjectId};
 use crate::domain::identity::Identifier;
 use crate::domain::time::Timestamp;
 use crate::vault::keyring::Keyring;
@@ -366,6 +366,15 @@ impl crate::vault::Vault for Vault {
         let subjects = subjects.to_vec();
         self.write(move |txn| subjects.iter().try_for_each(|subject| admin::destroy(txn, *subject))).await?;
         self.truncate().await
+    }
+
+    async fn bury(&self, tombs: &[Digest]) -> Result<u64, Error> {
+        let tombs: std::collections::HashSet<Digest> = tombs.iter().copied().collect();
+        let buried = self.write(move |txn| admin::bury(txn, &tombs)).await?;
+        if buried > 0 {
+            self.truncate().await?;
+        }
+        Ok(buried)
     }
 
     fn marks(&self, identifier: &Identifier) -> Vec<Mark> {

@@ -1,5 +1,7 @@
 //! Which events an export is about, before any of it is made.
 
+use std::time::Duration;
+
 use crate::app::App;
 use crate::app::access::Caller;
 use crate::app::error::Error;
@@ -15,6 +17,8 @@ use crate::vault;
 use crate::verify::{Kind, Level, TagKeys};
 use crate::views::list::{Cursor, Filter};
 
+/// How long it is waited for the views to know whom was recorded last.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// People whose parts one export opens, at most.
 const MAX_OPENED: usize = 32;
 
@@ -106,6 +110,7 @@ impl App {
     /// Whom a name means, with everybody merged into them.
     async fn known(&self, name: &Name) -> Result<(SubjectId, Vec<SubjectId>), Error> {
         let subject = self.who(name, None).await?;
+        self.views.wait_for(self.log.head(), PATIENCE).await?;
         let group = self.ask(move |ask| Ok(ask.group(subject, u64::MAX)?)).await?;
         let group = group.ok_or(Error::SubjectNotFound)?;
         Ok((group.canonical, group.members.into_iter().collect()))

@@ -175,7 +175,7 @@ macro_rules! list {
             184 ErasureExecuted erasure_executed Anybody,
             185 AnonymisationExecuted anonymisation_executed Anybody,
             186 ErasureDeferred erasure_deferred Anybody,
-            187 IdentityErasureAccepted identity_erasure_accepted Person,
+            187 IdentityErasureAccepted identity_erasure_accepted Person own,
             188 IdentityErased identity_erased Nobody own,
             189 BackupTaken backup_taken Nobody,
             190 BackupsExpired backups_expired Nobody,

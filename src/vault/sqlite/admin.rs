@@ -1,5 +1,6 @@
 //! Everything but resolving: links, merges, destruction, rotation, reports.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -11,11 +12,12 @@ use super::marks::{Place, place_of_subject};
 use super::rows::{BODY, Body, Db, Facts, time, time_or_none};
 use super::seal::{corrupt, open_value};
 use super::writer::Txn;
-use crate::domain::id::SubjectId;
+use crate::domain::id::{Digest, SubjectId};
 use crate::domain::identity::resolve::{self, Change, HolderKind, Use};
 use crate::domain::identity::{Class, Identifier};
 use crate::domain::personal::Personal;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
+use crate::record::tomb;
 use crate::vault::{Candidate, Error, Holder, Marked, Status};
 
 /// Marks of erased identifiers live this long (`domain.md` 2.5, rule 5).
@@ -170,6 +172,30 @@ pub(super) fn destroy(txn: &mut Txn<'_>, subject: SubjectId) -> Result<(), Error
     txn.slots.push((place_of_subject(subject), None));
     txn.changed = true;
     Ok(())
+}
+
+/// `meta` keeps how many tombs were buried, so that all holders are looked at only when there are more.
+pub(super) fn bury(txn: &mut Txn<'_>, tombs: &HashSet<Digest>) -> Result<u64, Error> {
+    let known = counts(txn.db.connection)?.into_iter().find(|(name, _)| name == "tombs");
+    if known.map_or(0, |(_, count)| count) == tombs.len() as i64 {
+        return Ok(0);
+    }
+    let mut risen = Vec::new();
+    {
+        let mut statement = txn.db.connection.prepare("SELECT body FROM holders")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let body = Body::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+            risen.extend(body.map(|body| body.subject).filter(|subject| tombs.contains(&tomb(*subject))));
+        }
+    }
+    for subject in &risen {
+        destroy(txn, *subject)?;
+    }
+    let sql =
+        "INSERT INTO meta (name, value) VALUES ('tombs', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1";
+    txn.db.connection.execute(sql, [tombs.len() as i64])?;
+    Ok(risen.len() as u64)
 }
 
 pub(super) fn candidates(
