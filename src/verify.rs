@@ -10,13 +10,16 @@
 //! loses nothing.
 //!
 //! In the order of reading: `manifest` (what a bundle says), `files` and `source` and `ustar` (where
-//! its bytes are), `trust` (whose log, which witnesses, since when), `pass` (the events, one by one,
-//! with `pieces` and `tags`), `report` (verdicts and exit codes). The tests stand with the writer's, in
-//! `export/tests`: what it writes, damaged in every way, is what this judges.
+//! its bytes are), `trust` (whose log, which witnesses, since when), `pass` (the events, one by one),
+//! `contents` (what is in them, with `pieces`, `person` and `tags`), `report` (verdicts and exit codes).
+//! The tests stand with the writer's, in `export/tests`: what it writes, damaged in every way, is what
+//! this judges.
 
+mod contents;
 pub mod files;
 pub mod manifest;
 mod pass;
+mod person;
 pub mod pieces;
 pub mod report;
 pub mod source;
@@ -50,6 +53,10 @@ pub enum Error {
 
 pub(crate) fn malformed(file: &str, why: &str) -> Error {
     Error::Malformed { file: file.to_owned(), why: why.to_owned() }
+}
+
+pub(crate) fn unreadable(file: &str) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::Io { file: file.to_owned(), source }
 }
 
 /// What ends a verification early: bytes that are no bundle, or a claim that does not hold.
@@ -88,15 +95,9 @@ pub struct Options {
 
 /// Judges a bundle. A bundle that is no bundle is an error; everything else is in the report.
 pub fn verify(source: &dyn Source, trust: &Trust, options: &Options) -> Result<Report, Error> {
-    let mut report = Report::new();
-    let manifest = match read_manifest(source) {
-        Ok((manifest, note)) => {
-            report.set(Claim::Manifest, trust::manifest(&manifest, &note, trust));
-            manifest
-        }
-        Err(error) => return Err(error),
-    };
-    report.manifest = Some(manifest.clone());
+    let (manifest, note) = read_manifest(source)?;
+    let mut report = Report::new(manifest.clone());
+    report.set(Claim::Manifest, trust::manifest(&manifest, &note, trust));
     match judge(source, &manifest, trust, options, &mut report) {
         Ok(()) => {}
         Err(Stop::Error(error)) => return Err(error),
@@ -106,13 +107,13 @@ pub fn verify(source: &dyn Source, trust: &Trust, options: &Options) -> Result<R
 }
 
 fn read_manifest(source: &dyn Source) -> Result<(Manifest, Note), Error> {
-    let io = |source| Error::Io { file: MANIFEST.to_owned(), source };
     if !source.files().iter().any(|(name, _)| *name == MANIFEST) {
         return Err(malformed(MANIFEST, "is missing"));
     }
     let mut bytes = Vec::new();
     let most = manifest::MAX_BYTES as u64 + 1;
-    source.open(MANIFEST).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
+    let opened = source.open(MANIFEST).map_err(unreadable(MANIFEST))?;
+    opened.take(most).read_to_end(&mut bytes).map_err(unreadable(MANIFEST))?;
     if bytes.len() > manifest::MAX_BYTES {
         return Err(malformed(MANIFEST, "is longer than 16 MiB"));
     }
