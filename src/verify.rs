@@ -3,17 +3,17 @@
 //!
 //! Promises: trust comes only from what the verifier brings, never from the bundle; a claim that was
 //! asked for and is not proven never counts as passed; a bundle of any size is read once, in a memory
-//! that does not grow with its events (a selection's list of files does, up to 16 MiB); hostile bytes
-//! are refused with what is wrong and never panic. Pure but for `source.rs`, which opens the files.
-//! Not promised: that what emitters told is true, that the operator recorded what happened, that a
-//! sealed part which is not here was destroyed and not kept back. Nothing is written, so a crash
-//! loses nothing.
+//! that does not grow with its events (a selection's list of files does, up to 16 MiB, and what its
+//! events register, up to 64 MiB); hostile bytes are refused with what is wrong and never panic. Pure
+//! but for `source.rs`, which opens the files. Not promised: that what emitters told is true, that the
+//! operator recorded what happened, that a sealed part which is not here was destroyed and not kept
+//! back. Nothing is written, so a crash loses nothing.
 //!
 //! In the order of reading: `manifest` (what a bundle says), `files` and `source` and `ustar` (where
 //! its bytes are), `trust` (whose log, which witnesses, since when), `pass` (the events, one by one),
-//! `contents` (what is in them, with `pieces`, `person` and `tags`), `report` (verdicts and exit codes).
-//! The tests stand with the writer's, in `export/tests`: what it writes, damaged in every way, is what
-//! this judges.
+//! `contents` (what is in them, with `pieces`, `person` and `tags`), `registers` (what follows from
+//! them), `report` (verdicts and exit codes). The tests stand with the writer's, in `export/tests`:
+//! what it writes, damaged in every way, is what this judges.
 
 mod contents;
 pub mod files;
@@ -21,6 +21,7 @@ pub mod manifest;
 mod pass;
 mod person;
 pub mod pieces;
+pub mod registers;
 pub mod report;
 pub mod source;
 pub mod tags;
@@ -147,7 +148,8 @@ fn judge(
         Claim::AppendOnly,
         trust::append_only(&mut files, &checkpoint, trust, walked.root_then, vouched)?,
     );
-    report.set(Claim::Registers, Verdict::NotAsked("the bundle carries no registers".to_owned()));
+    let registers = registers::judge(&mut files, manifest, walked.registers, walked.unread)?;
+    report.set(Claim::Registers, registers);
     let count = files.rest()?;
     report.set(Claim::Files, Verdict::Proven(format!("{count} files, as the manifest lists them")));
     Ok(())

@@ -4,6 +4,7 @@ mod damage;
 mod hostile;
 pub(crate) mod house;
 mod outside;
+mod registers;
 
 use std::path::Path;
 

@@ -1,10 +1,11 @@
 //! What is in the events: each header is compared with the sealed parts and keys that came with it,
-//! shown to whoever looks for a person, and counted.
+//! shown to whoever looks for a person or for registers, and counted.
 
 use super::files::Files;
-use super::manifest::{Counts, Manifest};
+use super::manifest::{Counts, Kind, Manifest};
 use super::person::Person;
 use super::pieces::{Openings, Pieces};
+use super::registers::Registers;
 use super::report::{Claim, Report, Verdict};
 use super::{Options, Stop};
 use crate::domain::event::EventType;
@@ -16,6 +17,8 @@ pub(super) struct Contents<'a, 'k> {
     pieces: Option<Pieces<'a>>,
     openings: Option<Openings<'a>>,
     person: Person<'a, 'k>,
+    /// Of a whole range; a selection claims nothing about registers.
+    registers: Option<Registers>,
     counts: Counts,
     /// Events of a version or type that this program does not know.
     unread: u64,
@@ -27,6 +30,7 @@ impl<'a, 'k> Contents<'a, 'k> {
             pieces: Pieces::open(files)?,
             openings: Openings::open(files)?,
             person: Person::open(files, manifest, options.tag_keys.as_ref())?,
+            registers: (manifest.kind != Kind::Selection).then(Registers::default),
             counts: Counts::default(),
             unread: 0,
         })
@@ -46,6 +50,10 @@ impl<'a, 'k> Contents<'a, 'k> {
         };
         if header.event_type == EventType::EventsRetracted {
             self.counts.retractions += 1;
+        }
+        if let Some(registers) = &mut self.registers {
+            let failed = |why| Stop::Failed(Claim::Registers, format!("event {position}: {why}"));
+            registers.add(position, &header).map_err(failed)?;
         }
         let theirs = self.person.look_at(position, &header)?;
         if self.pieces.is_none() {
@@ -101,7 +109,8 @@ impl<'a, 'k> Contents<'a, 'k> {
         Ok(())
     }
 
-    pub fn finish(self, manifest: &Manifest, report: &mut Report) -> Result<(), Stop> {
+    /// Leaves what the events register, and how many of them are newer than this program.
+    pub fn finish(self, manifest: &Manifest, report: &mut Report) -> Result<(Option<Registers>, u64), Stop> {
         let failed = |why: String| Err(Stop::Failed(Claim::Contents, why));
         if let Some(pieces) = self.pieces {
             pieces.finish()?;
@@ -127,7 +136,8 @@ impl<'a, 'k> Contents<'a, 'k> {
         ];
         let attested = attested.into_iter().filter(|(count, _)| *count > 0);
         report.attested.extend(attested.map(|(count, what)| format!("{count} {what}")));
-        self.person.finish(manifest, self.unread, report)
+        self.person.finish(manifest, self.unread, report)?;
+        Ok((self.registers, self.unread))
     }
 }
 

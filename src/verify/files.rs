@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{CHECKPOINT, COVER, EDGE, EVENTS, OPEN, PIECES, POSITIONS, README};
+use super::manifest::{CHECKPOINT, COVER, EDGE, EVENTS, OPEN, PIECES, POSITIONS, README, REGISTERS};
 use super::manifest::{FileEntry, Kind, Level, MANIFEST, Manifest};
 use super::report::Claim;
 use super::source::Source;
@@ -89,6 +89,7 @@ fn required(manifest: &Manifest, listed: &BTreeSet<&str>) -> Result<(), Error> {
         (COVER, true),
         (README, true),
         (EDGE, whole),
+        (REGISTERS, whole),
         (POSITIONS, manifest.kind != Kind::Range),
         (PIECES, manifest.level != Level::Headers),
         (OPEN, manifest.level == Level::Opened),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::contents::Contents;
 use super::files::{Files, Lines};
 use super::manifest::{EDGE, EVENTS, Kind, Manifest, POSITIONS};
+use super::registers::Registers;
 use super::report::{Claim, Report, Verdict};
 use super::{Options, Stop, malformed, trust};
 use crate::ledger::tlog::{Edge, Hash, InclusionFile, SignedCheckpoint, decimal, hash_of, leaf_hash};
@@ -15,6 +16,10 @@ use crate::limits;
 pub(super) struct Walked {
     /// The root at the size of the checkpoint that the verifier kept, where the pass came by it.
     pub root_then: Option<Hash>,
+    /// What the events of a whole range register.
+    pub registers: Option<Registers>,
+    /// Events of a version or type that this program does not know.
+    pub unread: u64,
 }
 
 pub(super) fn run<'a>(
@@ -35,8 +40,8 @@ pub(super) fn run<'a>(
         range(files, shown, manifest, since, &mut lines, &mut contents, report)?
     };
     lines.finish()?;
-    contents.finish(manifest, report)?;
-    Ok(Walked { root_then })
+    let (registers, unread) = contents.finish(manifest, report)?;
+    Ok(Walked { root_then, registers, unread })
 }
 
 /// All events from one position to another: appended to the edge before them they must give the

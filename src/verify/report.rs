@@ -38,7 +38,7 @@ claims! {
     SubjectComplete "subject complete",
     /// Sealed parts are those that were sealed then, and opened ones open.
     Contents "contents",
-    /// Registers follow from the events.
+    /// The registers are those that follow from the events.
     Registers "registers",
 }
 
