@@ -1,8 +1,8 @@
 //! Export bundles: what a regulator, an auditor or a data subject is handed, and can check with
 //! `custody verify` or with nothing of ours. The format stands in `verify/FORMAT.md`.
 //!
-//! Promises: a bundle is streamed from the log, never built in memory; it appears under its name
-//! only when it is whole; a key is handed out only if it opens what it is given for; in a bundle
+//! Promises: a bundle is streamed from the log, never built in memory, but for what its events
+//! register, up to 64 MiB; it appears under its name only when it is whole; a key is handed out only if it opens what it is given for; in a bundle
 //! about one person no sealed part of anybody else is handed out, whatever the caller says. Not
 //! promised: a way back for what was handed out. Recording that an export was made, and each
 //! disclosure before it opens, is the caller's. A crash leaves `<target>.custody-partial`, which the

@@ -3,21 +3,25 @@
 //!
 //! Promises: trust comes only from what the verifier brings, never from the bundle; a claim that was
 //! asked for and is not proven never counts as passed; a bundle of any size is read once, in a memory
-//! that does not grow with its events (a selection's list of files does, up to 16 MiB); hostile bytes
-//! are refused with what is wrong and never panic. Pure but for `source.rs`, which opens the files.
-//! Not promised: that what emitters told is true, that the operator recorded what happened, that a
-//! sealed part which is not here was destroyed and not kept back. Nothing is written, so a crash
-//! loses nothing.
+//! that does not grow with its events (a selection's list of files does, up to 16 MiB, and what its
+//! events register, up to 64 MiB); hostile bytes are refused with what is wrong and never panic. Pure
+//! but for `source.rs`, which opens the files. Not promised: that what emitters told is true, that the
+//! operator recorded what happened, that a sealed part which is not here was destroyed and not kept
+//! back. Nothing is written, so a crash loses nothing.
 //!
 //! In the order of reading: `manifest` (what a bundle says), `files` and `source` and `ustar` (where
-//! its bytes are), `trust` (whose log, which witnesses, since when), `pass` (the events, one by one,
-//! with `pieces` and `tags`), `report` (verdicts and exit codes). The tests stand with the writer's, in
-//! `export/tests`: what it writes, damaged in every way, is what this judges.
+//! its bytes are), `trust` (whose log, which witnesses, since when), `pass` (the events, one by one),
+//! `contents` (what is in them, with `pieces`, `person` and `tags`), `registers` (what follows from
+//! them), `report` (verdicts and exit codes). The tests stand with the writer's, in `export/tests`:
+//! what it writes, damaged in every way, is what this judges.
 
+mod contents;
 pub mod files;
 pub mod manifest;
 mod pass;
+mod person;
 pub mod pieces;
+pub mod registers;
 pub mod report;
 pub mod source;
 pub mod tags;
@@ -50,6 +54,10 @@ pub enum Error {
 
 pub(crate) fn malformed(file: &str, why: &str) -> Error {
     Error::Malformed { file: file.to_owned(), why: why.to_owned() }
+}
+
+pub(crate) fn unreadable(file: &str) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::Io { file: file.to_owned(), source }
 }
 
 /// What ends a verification early: bytes that are no bundle, or a claim that does not hold.
@@ -88,15 +96,9 @@ pub struct Options {
 
 /// Judges a bundle. A bundle that is no bundle is an error; everything else is in the report.
 pub fn verify(source: &dyn Source, trust: &Trust, options: &Options) -> Result<Report, Error> {
-    let mut report = Report::new();
-    let manifest = match read_manifest(source) {
-        Ok((manifest, note)) => {
-            report.set(Claim::Manifest, trust::manifest(&manifest, &note, trust));
-            manifest
-        }
-        Err(error) => return Err(error),
-    };
-    report.manifest = Some(manifest.clone());
+    let (manifest, note) = read_manifest(source)?;
+    let mut report = Report::new(manifest.clone());
+    report.set(Claim::Manifest, trust::manifest(&manifest, &note, trust));
     match judge(source, &manifest, trust, options, &mut report) {
         Ok(()) => {}
         Err(Stop::Error(error)) => return Err(error),
@@ -106,13 +108,13 @@ pub fn verify(source: &dyn Source, trust: &Trust, options: &Options) -> Result<R
 }
 
 fn read_manifest(source: &dyn Source) -> Result<(Manifest, Note), Error> {
-    let io = |source| Error::Io { file: MANIFEST.to_owned(), source };
     if !source.files().iter().any(|(name, _)| *name == MANIFEST) {
         return Err(malformed(MANIFEST, "is missing"));
     }
     let mut bytes = Vec::new();
     let most = manifest::MAX_BYTES as u64 + 1;
-    source.open(MANIFEST).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
+    let opened = source.open(MANIFEST).map_err(unreadable(MANIFEST))?;
+    opened.take(most).read_to_end(&mut bytes).map_err(unreadable(MANIFEST))?;
     if bytes.len() > manifest::MAX_BYTES {
         return Err(malformed(MANIFEST, "is longer than 16 MiB"));
     }
@@ -146,7 +148,8 @@ fn judge(
         Claim::AppendOnly,
         trust::append_only(&mut files, &checkpoint, trust, walked.root_then, vouched)?,
     );
-    report.set(Claim::Registers, Verdict::NotAsked("the bundle carries no registers".to_owned()));
+    let registers = registers::judge(&mut files, manifest, walked.registers, walked.unread)?;
+    report.set(Claim::Registers, registers);
     let count = files.rest()?;
     report.set(Claim::Files, Verdict::Proven(format!("{count} files, as the manifest lists them")));
     Ok(())

@@ -155,22 +155,20 @@ fn end(report: &Report) -> Outcome {
 }
 
 fn print(report: &Report, output: Output) -> std::io::Result<()> {
-    if let Some(manifest) = &report.manifest {
-        let none = String::new;
-        output.facts(&[
-            ("log", visible(&manifest.origin)),
-            ("export", visible(&manifest.export)),
-            ("kind", manifest.kind.as_str().to_owned()),
-            ("positions", format!("{} to {} (exclusive)", manifest.from, manifest.to)),
-            ("filter", manifest.filter_words.as_deref().map_or_else(none, visible)),
-            ("level", manifest.level.as_str().to_owned()),
-            ("events", manifest.counts.events.to_string()),
-            ("created", manifest.created.to_string()),
-            ("authority", manifest.authority.as_deref().map_or_else(none, visible)),
-            ("law", manifest.law.as_deref().map_or_else(none, visible)),
-        ])?;
-        output.line("")?;
-    }
+    let (manifest, none) = (&report.manifest, String::new);
+    output.facts(&[
+        ("log", visible(&manifest.origin)),
+        ("export", visible(&manifest.export)),
+        ("kind", manifest.kind.as_str().to_owned()),
+        ("positions", format!("{} to {} (exclusive)", manifest.from, manifest.to)),
+        ("filter", manifest.filter_words.as_deref().map_or_else(none, visible)),
+        ("level", manifest.level.as_str().to_owned()),
+        ("events", manifest.counts.events.to_string()),
+        ("created", manifest.created.to_string()),
+        ("authority", manifest.authority.as_deref().map_or_else(none, visible)),
+        ("law", manifest.law.as_deref().map_or_else(none, visible)),
+    ])?;
+    output.line("")?;
     let row = |(claim, verdict): &(crate::verify::Claim, Verdict)| {
         vec![claim.as_str().to_owned(), verdict.as_str().to_owned(), visible(verdict.why())]
     };
@@ -210,19 +208,17 @@ fn as_json(report: &Report) -> Value {
             contradiction = json!({ "kept": kept, "shown": shown });
         }
     }
-    let bundle = report.manifest.as_ref().map(|manifest| {
-        let counts = &manifest.counts;
-        json!({
-            "origin": manifest.origin, "export": manifest.export, "kind": manifest.kind.as_str(),
-            "from": manifest.from, "to": manifest.to, "level": manifest.level.as_str(),
-            "filter": manifest.filter, "created": manifest.created.to_string(),
-            "authority": manifest.authority, "law": manifest.law,
-            "counts": {
-                "events": counts.events, "retractions": counts.retractions, "retracted": counts.retracted,
-                "sealed": counts.sealed, "destroyed": counts.destroyed, "withheld": counts.withheld,
-                "opened": counts.opened,
-            },
-        })
+    let (manifest, counts) = (&report.manifest, &report.manifest.counts);
+    let bundle = json!({
+        "origin": manifest.origin, "export": manifest.export, "kind": manifest.kind.as_str(),
+        "from": manifest.from, "to": manifest.to, "level": manifest.level.as_str(),
+        "filter": manifest.filter, "created": manifest.created.to_string(),
+        "authority": manifest.authority, "law": manifest.law,
+        "counts": {
+            "events": counts.events, "retractions": counts.retractions, "retracted": counts.retracted,
+            "sealed": counts.sealed, "destroyed": counts.destroyed, "withheld": counts.withheld,
+            "opened": counts.opened,
+        },
     });
     json!({
         "exit": report.exit(), "size": report.size, "bundle": bundle, "verdicts": verdicts,

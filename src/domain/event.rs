@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod check;
 pub mod compound;
 pub mod enums;
+pub mod register;
 pub mod value;
 
 pub use catalogue::{About, Body, EventType};
@@ -74,6 +75,15 @@ impl Envelope {
             import_id: None,
             actor: None,
             personal: References::default(),
+        }
+    }
+
+    /// When the event counts: a device's clock may run ahead, and then the receipt is what counts
+    /// (`domain.md` 2.2).
+    pub fn counts_as_of(&self, recorded_at: Timestamp) -> Timestamp {
+        match self.time_source {
+            TimeSource::Device => self.occurred_at.min(recorded_at),
+            TimeSource::Server => self.occurred_at,
         }
     }
 }

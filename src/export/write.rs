@@ -12,8 +12,10 @@ use crate::domain::id::Digest;
 use crate::ledger::tlog::{Checkpoint, ConsistencyFile, InclusionFile, Note, SignedCheckpoint, base64};
 use crate::log::{Log, StoredRecord};
 use crate::record::header::Header;
-use crate::verify::manifest::{CHECKPOINT, COVER, EDGE, EVENTS, OPEN, PIECES, POSITIONS, README, is_text};
+use crate::verify::manifest::is_text;
+use crate::verify::manifest::{CHECKPOINT, COVER, EDGE, EVENTS, OPEN, PIECES, POSITIONS, README, REGISTERS};
 use crate::verify::pieces::{Opening, frame};
+use crate::verify::registers::Registers;
 use crate::verify::{Counts, Kind, Level, Manifest, TagKeys};
 
 /// Records that are read at once, and about how many bytes.
@@ -190,6 +192,8 @@ struct Events<'a> {
     positions: Option<OutFile>,
     pieces: Option<OutFile>,
     open: Option<OutFile>,
+    /// What the events register, and the file for it; a selection has none.
+    registers: Option<(Registers, OutFile)>,
     /// In a bundle about one person: that person's keys.
     person: Option<&'a TagKeys>,
     disclose: &'a dyn Disclose,
@@ -203,11 +207,13 @@ impl<'a> Events<'a> {
             Scope::Subject { keys } => Some(keys),
             _ => None,
         };
+        let whole = !matches!(request.scope, Scope::Selection { .. });
         Ok(Events {
             lines: folder.file(EVENTS)?,
             positions: file(!matches!(request.scope, Scope::Range), POSITIONS)?,
             pieces: file(request.level != Level::Headers, PIECES)?,
             open: file(request.level == Level::Opened, OPEN)?,
+            registers: file(whole, REGISTERS)?.map(|file| (Registers::default(), file)),
             person,
             disclose,
             counts: Counts { retracted: request.retracted, ..Counts::default() },
@@ -221,6 +227,10 @@ impl<'a> Events<'a> {
         self.lines.write(b"\n")?;
         self.counts.events += 1;
         self.counts.retractions += u64::from(header.event_type == EventType::EventsRetracted);
+        if let Some((registers, _)) = &mut self.registers {
+            let refused = |why| Error::Refused(format!("registers, at position {position}: {why}"));
+            registers.add(position, &header).map_err(refused)?;
+        }
         let theirs = |i: usize| self.person.is_none_or(|keys| keys.is_theirs(&header, i));
         let theirs: Vec<bool> = (0..header.parts.len()).map(theirs).collect();
         if let Some(positions) = self.positions.as_mut().filter(|_| theirs.contains(&true)) {
@@ -274,6 +284,13 @@ impl<'a> Events<'a> {
 
     fn finish(self, folder: &mut Folder) -> Result<Counts, Error> {
         folder.add(self.lines)?;
+        if let Some((registers, mut file)) = self.registers {
+            for mut line in registers.lines() {
+                line.push(b'\n');
+                file.write(&line)?;
+            }
+            folder.add(file)?;
+        }
         for file in [self.positions, self.pieces, self.open].into_iter().flatten() {
             folder.add(file)?;
         }

@@ -118,9 +118,8 @@ where
     // The connection has to be driven, and ends with its answer.
     tokio::select! {
         answer = &mut answered => answer,
-        ended = &mut connection => match ended {
-            Err(why) => Err(said(why)),
-            Ok(()) => answered.await,
-        },
+        // Many servers hang up over TLS without saying so, right after an answer that is whole; what is
+        // not whole is an error of the answer too.
+        ended = &mut connection => answered.await.map_err(|why| ended.err().map_or(why, said)),
     }
 }

@@ -5,11 +5,11 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{CHECKPOINT, COVER, EDGE, EVENTS, OPEN, PIECES, POSITIONS, README};
+use super::manifest::{CHECKPOINT, COVER, EDGE, EVENTS, OPEN, PIECES, POSITIONS, README, REGISTERS};
 use super::manifest::{FileEntry, Kind, Level, MANIFEST, Manifest};
 use super::report::Claim;
 use super::source::Source;
-use super::{Error, Stop, malformed};
+use super::{Error, Stop, malformed, unreadable};
 
 /// Buffers that files are read with; the only memory that a large file takes.
 const BUFFER: usize = 256 * 1024;
@@ -44,7 +44,7 @@ impl<'a> Files<'a> {
             let missing = unread.difference(&names).next().unwrap_or(&"a file");
             return Err(failed(format!("{missing} is missing")));
         }
-        required(manifest, &unread).map_err(failed)?;
+        required(manifest, &unread)?;
         Ok(Files { source, manifest, unread })
     }
 
@@ -53,8 +53,8 @@ impl<'a> Files<'a> {
         let Some(entry) = self.manifest.file(name).filter(|_| self.unread.remove(name)) else {
             return Ok(None);
         };
-        let inner = self.source.open(name).map_err(|source| Error::Io { file: name.to_owned(), source })?;
-        let checked = Checked { inner, hash: Sha256::new(), left: entry.length, entry };
+        let inner = self.source.open(name).map_err(unreadable(name))?;
+        let checked = Checked { inner: inner.take(entry.length), hash: Sha256::new(), entry };
         let buffer = usize::try_from(entry.length).unwrap_or(BUFFER).clamp(1, BUFFER);
         Ok(Some(BufReader::with_capacity(buffer, checked)))
     }
@@ -66,7 +66,7 @@ impl<'a> Files<'a> {
             return Err(malformed(name, "is longer than such a file can be").into());
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|source| Error::Io { file: name.to_owned(), source })?;
+        file.read_to_end(&mut bytes).map_err(unreadable(name))?;
         finish(file)?;
         Ok(Some(bytes))
     }
@@ -81,7 +81,7 @@ impl<'a> Files<'a> {
 }
 
 /// What a bundle of this kind must have, and what it must not.
-fn required(manifest: &Manifest, listed: &BTreeSet<&str>) -> Result<(), String> {
+fn required(manifest: &Manifest, listed: &BTreeSet<&str>) -> Result<(), Error> {
     let whole = manifest.kind != Kind::Selection;
     let rules = [
         (CHECKPOINT, true),
@@ -89,37 +89,35 @@ fn required(manifest: &Manifest, listed: &BTreeSet<&str>) -> Result<(), String> 
         (COVER, true),
         (README, true),
         (EDGE, whole),
+        (REGISTERS, whole),
         (POSITIONS, manifest.kind != Kind::Range),
         (PIECES, manifest.level != Level::Headers),
         (OPEN, manifest.level == Level::Opened),
     ];
     for (name, expected) in rules {
         match (expected, listed.contains(name)) {
-            (true, false) => return Err(format!("{name} is missing")),
-            (false, true) => return Err(format!("{name} has no place in a bundle of this kind and level")),
+            (true, false) => return Err(malformed(name, "is missing")),
+            (false, true) => return Err(malformed(name, "has no place in a bundle of this kind and level")),
             _ => {}
         }
     }
     if whole && listed.iter().any(|name| name.starts_with("proofs/")) {
-        return Err("proofs/ has no place in a bundle of a whole range".to_owned());
+        return Err(malformed("proofs/", "has no place in a bundle of a whole range"));
     }
     Ok(())
 }
 
 /// A file that is hashed while it is read, and never read beyond its listed length.
 pub struct Checked<'a> {
-    inner: Box<dyn Read + 'a>,
+    inner: io::Take<Box<dyn Read + 'a>>,
     hash: Sha256,
-    left: u64,
     entry: &'a FileEntry,
 }
 
 impl Read for Checked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.inner.read(&mut buffer[..length])?;
+        let read = self.inner.read(buffer)?;
         self.hash.update(&buffer[..read]);
-        self.left -= read as u64;
         Ok(read)
     }
 }
@@ -131,8 +129,8 @@ pub fn finish(file: BufReader<Checked<'_>>) -> Result<(), Stop> {
     let name = &file.entry.path;
     let failed = |why: &str| Err(Stop::Failed(Claim::Files, format!("{name} {why}")));
     let mut one = [0u8; 1];
-    let more = file.inner.read(&mut one).map_err(|source| Error::Io { file: name.clone(), source })?;
-    if over || more > 0 || file.left > 0 {
+    let more = file.inner.get_mut().read(&mut one).map_err(unreadable(name))?;
+    if over || more > 0 || file.inner.limit() > 0 {
         return failed("is shorter or longer than its listed length, or goes on after its end");
     }
     if <[u8; 32]>::from(file.hash.finalize()) != file.entry.sha256 {
@@ -160,7 +158,7 @@ impl<'a> Lines<'a> {
         self.line.clear();
         let most = self.limit as u64 + 1;
         let read = (&mut self.file).take(most).read_until(b'\n', &mut self.line);
-        read.map_err(|source| Error::Io { file: self.name.to_owned(), source })?;
+        read.map_err(unreadable(self.name))?;
         match self.line.pop() {
             None => Ok(None),
             Some(b'\n') if !self.line.is_empty() => Ok(Some(&self.line)),

@@ -9,6 +9,7 @@ use crate::ledger::tlog::decimal;
 pub const MANIFEST: &str = "manifest";
 pub const CHECKPOINT: &str = "checkpoint";
 pub const EVENTS: &str = "events.ndjson";
+pub const REGISTERS: &str = "registers.ndjson";
 pub const EDGE: &str = "edge";
 pub const POSITIONS: &str = "positions";
 pub const PIECES: &str = "pieces.bin";
@@ -236,7 +237,7 @@ pub fn is_path(path: &str) -> bool {
         Some(("proofs", name)) => name.strip_suffix(".tlog-proof").and_then(decimal).is_some(),
         Some(("consistency", name)) => name.split('-').count() == 2 && numbered(name),
         Some(_) => false,
-        None => [CHECKPOINT, EVENTS, EDGE, POSITIONS, PIECES, OPEN, COVER, README].contains(&path),
+        None => [CHECKPOINT, EVENTS, REGISTERS, EDGE, POSITIONS, PIECES, OPEN, COVER, README].contains(&path),
     }
 }
 

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::files::{Checked, Files, Lines, finish};
 use super::manifest::{OPEN, PIECES};
 use super::report::Claim;
-use super::{Error, Stop, malformed};
+use super::{Stop, malformed, unreadable};
 use crate::domain::id::Digest;
 use crate::ledger::tlog::decimal;
 use crate::limits;
@@ -59,9 +59,8 @@ impl<'a> Pieces<'a> {
     }
 
     fn advance(&mut self) -> Result<(), Stop> {
-        let io = |source| Error::Io { file: PIECES.to_owned(), source };
         let mut frame = Vec::with_capacity(FRAME);
-        (&mut self.file).take(FRAME as u64).read_to_end(&mut frame).map_err(io)?;
+        (&mut self.file).take(FRAME as u64).read_to_end(&mut frame).map_err(unreadable(PIECES))?;
         let previous = self.next.take();
         self.piece.clear();
         if frame.is_empty() {
@@ -78,7 +77,7 @@ impl<'a> Pieces<'a> {
         if previous.is_some_and(|previous| previous >= next) {
             return Err(malformed(PIECES, "holds a piece twice or out of order").into());
         }
-        (&mut self.file).take(length.into()).read_to_end(&mut self.piece).map_err(io)?;
+        (&mut self.file).take(length.into()).read_to_end(&mut self.piece).map_err(unreadable(PIECES))?;
         if self.piece.len() != length as usize {
             return Err(cut().into());
         }

@@ -2,63 +2,44 @@
 
 use super::manifest::Manifest;
 
-/// What can be claimed of a bundle, each judged on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Claim {
-    /// The checkpoint is signed by a log that the verifier trusts.
-    Signature,
-    /// Enough witnesses have cosigned it, lately enough.
-    Witnesses,
-    /// The manifest is signed by a key that the verifier brought.
-    Manifest,
-    /// The files are those of the manifest, no more and no less.
-    Files,
-    /// Every event stands in the log, unchanged.
-    Inclusion,
-    /// The log only grew since the checkpoint that the verifier kept.
-    AppendOnly,
-    /// No event of the range is missing.
-    RangeComplete,
-    /// No event that fits the filter is missing.
-    SelectionComplete,
-    /// No event of the person is missing, and none is somebody else's.
-    SubjectComplete,
-    /// Sealed parts are those that were sealed then, and opened ones open.
-    Contents,
-    /// Registers follow from the events.
-    Registers,
-}
+macro_rules! claims {
+    ($($(#[$doc:meta])* $name:ident $text:literal,)*) => {
+        /// What can be claimed of a bundle, each judged on its own.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Claim { $($(#[$doc])* $name,)* }
 
-impl Claim {
-    pub const ALL: [Claim; 11] = [
-        Claim::Signature,
-        Claim::Witnesses,
-        Claim::Manifest,
-        Claim::Files,
-        Claim::Inclusion,
-        Claim::AppendOnly,
-        Claim::RangeComplete,
-        Claim::SelectionComplete,
-        Claim::SubjectComplete,
-        Claim::Contents,
-        Claim::Registers,
-    ];
+        impl Claim {
+            pub const ALL: &'static [Claim] = &[$(Claim::$name,)*];
 
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Claim::Signature => "signature",
-            Claim::Witnesses => "witnesses",
-            Claim::Manifest => "manifest",
-            Claim::Files => "files",
-            Claim::Inclusion => "inclusion",
-            Claim::AppendOnly => "append-only",
-            Claim::RangeComplete => "range complete",
-            Claim::SelectionComplete => "selection complete",
-            Claim::SubjectComplete => "subject complete",
-            Claim::Contents => "contents",
-            Claim::Registers => "registers",
+            pub fn as_str(self) -> &'static str {
+                match self { $(Claim::$name => $text,)* }
+            }
         }
-    }
+    };
+}
+claims! {
+    /// The checkpoint is signed by a log that the verifier trusts.
+    Signature "signature",
+    /// Enough witnesses have cosigned it, lately enough.
+    Witnesses "witnesses",
+    /// The manifest is signed by a key that the verifier brought.
+    Manifest "manifest",
+    /// The files are those of the manifest, no more and no less.
+    Files "files",
+    /// Every event stands in the log, unchanged.
+    Inclusion "inclusion",
+    /// The log only grew since the checkpoint that the verifier kept.
+    AppendOnly "append-only",
+    /// No event of the range is missing.
+    RangeComplete "range complete",
+    /// No event that fits the filter is missing.
+    SelectionComplete "selection complete",
+    /// No event of the person is missing, and none is somebody else's.
+    SubjectComplete "subject complete",
+    /// Sealed parts are those that were sealed then, and opened ones open.
+    Contents "contents",
+    /// The registers are those that follow from the events.
+    Registers "registers",
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +83,7 @@ impl Verdict {
 /// The verdicts so far. What was not reached is unproven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    pub manifest: Option<Manifest>,
+    pub manifest: Manifest,
     /// Size of the tree that the checkpoint speaks of.
     pub size: Option<u64>,
     verdicts: Vec<(Claim, Verdict)>,
@@ -111,10 +92,10 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new() -> Report {
+    pub(super) fn new(manifest: Manifest) -> Report {
         let verdict = || Verdict::Unproven("not reached, because of what failed".to_owned());
-        let verdicts = Claim::ALL.into_iter().map(|claim| (claim, verdict())).collect();
-        Report { manifest: None, size: None, verdicts, attested: Vec::new() }
+        let verdicts = Claim::ALL.iter().map(|claim| (*claim, verdict())).collect();
+        Report { manifest, size: None, verdicts, attested: Vec::new() }
     }
 
     pub(super) fn set(&mut self, claim: Claim, verdict: Verdict) {

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{MANIFEST, MAX_FILES, is_path};
-use super::ustar::{self, Place, ReadAt};
+use super::ustar::{self, Part, Place, ReadAt};
 use super::{Error, malformed};
 
 /// A bundle's files by name.
@@ -88,9 +88,7 @@ pub struct Archive<B> {
 
 impl<B: ReadAt> Archive<B> {
     pub fn open(bytes: B) -> Result<Archive<B>, Error> {
-        let scanned = ustar::scan(&bytes);
-        let scanned = scanned.map_err(|source| Error::Io { file: "archive".to_owned(), source })?;
-        let places = scanned.map_err(|why| malformed("archive", &why))?;
+        let places = ustar::scan(&bytes)?;
         Ok(Archive { bytes, places })
     }
 }
@@ -106,21 +104,6 @@ impl<B: ReadAt> Source for Archive<B> {
     }
 }
 
-struct Part<'b, B> {
-    bytes: &'b B,
-    at: u64,
-    left: u64,
-}
-
-impl<B: ReadAt> Read for Part<'_, B> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.bytes.read_at(&mut buffer[..length], self.at)?;
-        (self.at, self.left) = (self.at + read as u64, self.left - read as u64);
-        Ok(read)
-    }
-}
-
 impl ReadAt for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, buffer, offset)
@@ -133,7 +116,10 @@ impl ReadAt for File {
 
 impl ReadAt for Vec<u8> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.as_slice().read_at(buffer, offset)
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
+        let length = buffer.len().min(rest.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -51,7 +51,6 @@ impl TagKeys {
     pub fn is_theirs(&self, header: &Header<'_>, i: usize) -> bool {
         let Some(part) = header.parts.get(i) else { return false };
         let year = header.recorded_at.year();
-        let keys = self.0.iter().filter(|(of, _)| *of == year);
-        keys.into_iter().any(|(_, key)| tag(key, header.salt, i as u8) == part.tag)
+        self.0.iter().any(|(of, key)| *of == year && tag(key, header.salt, i as u8) == part.tag)
     }
 }

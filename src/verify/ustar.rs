@@ -7,9 +7,13 @@
 //! directories and every other kind of entry are refused without being understood.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 
 use super::manifest::{MANIFEST, MAX_FILES, is_path};
+use super::{Error, malformed, unreadable};
+
+/// What an archive is called where something is wrong with it.
+const ARCHIVE: &str = "archive";
 
 pub const BLOCK: usize = 512;
 /// Eleven octal digits are all that the format has for a length; larger files go into a directory.
@@ -23,16 +27,19 @@ pub trait ReadAt {
     fn size(&self) -> io::Result<u64>;
 }
 
-impl ReadAt for [u8] {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
-        let length = buffer.len().min(self.len() - from);
-        buffer[..length].copy_from_slice(&self[from..from + length]);
-        Ok(length)
-    }
+/// Some of those bytes, in order.
+pub(super) struct Part<'b, B> {
+    pub bytes: &'b B,
+    pub at: u64,
+    pub left: u64,
+}
 
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
+impl<B: ReadAt> Read for Part<'_, B> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.bytes.read_at(&mut buffer[..length], self.at)?;
+        (self.at, self.left) = (self.at + read as u64, self.left - read as u64);
+        Ok(read)
     }
 }
 
@@ -69,41 +76,45 @@ pub fn padding(length: u64) -> usize {
     (BLOCK - (length % BLOCK as u64) as usize) % BLOCK
 }
 
-/// Finds the entries of an archive without reading their content. The reason comes with the offset.
-pub fn scan(archive: &(impl ReadAt + ?Sized)) -> io::Result<Result<BTreeMap<String, Place>, String>> {
-    let size = archive.size()?;
+/// Finds the entries of an archive without reading their content.
+pub fn scan(archive: &impl ReadAt) -> Result<BTreeMap<String, Place>, Error> {
+    let refused = |why: String| Err(malformed(ARCHIVE, &why));
+    let size = archive.size().map_err(unreadable(ARCHIVE))?;
     let mut places = BTreeMap::new();
     let mut last = String::new();
     let mut at = 0;
     loop {
         let mut block = [0u8; BLOCK];
         if !fill(archive, &mut block, at)? {
-            return Ok(Err(format!("is cut off at byte {at}")));
+            return refused(format!("is cut off at byte {at}"));
         }
         if block == [0; BLOCK] {
-            return Ok(end(archive, at, size)?.map(|()| places));
+            let mut blocks = [0u8; END.len()];
+            let whole = size == at + END.len() as u64 && fill(archive, &mut blocks, at)? && blocks == END;
+            let why = format!("does not end with two blocks of zeros at byte {at}");
+            return if whole { Ok(places) } else { refused(why) };
         }
         let (name, length) = match entry(&block) {
             Ok(found) => found,
-            Err(why) => return Ok(Err(format!("has at byte {at} an entry that is not canonical: {why}"))),
+            Err(why) => return refused(format!("has at byte {at} an entry that is not canonical: {why}")),
         };
         let offset = at + BLOCK as u64;
         // The length is below 2^33 and the offset below the file's size.
         let next = offset + length + padding(length) as u64;
         if next > size {
-            return Ok(Err(format!("is cut off within {name}")));
+            return refused(format!("is cut off within {name}"));
         }
         let mut zeros = [0u8; BLOCK];
         let pad = padding(length);
         if !fill(archive, &mut zeros[..pad], offset + length)? || zeros != [0; BLOCK] {
-            return Ok(Err(format!("has something other than zeros behind {name}")));
+            return refused(format!("has something other than zeros behind {name}"));
         }
         let in_order = if places.is_empty() { name == MANIFEST } else { last == MANIFEST || name > last };
         if !in_order || places.insert(name.clone(), Place { offset, length }).is_some() {
-            return Ok(Err(format!("has {name} twice or out of order")));
+            return refused(format!("has {name} twice or out of order"));
         }
         if places.len() > MAX_FILES + 1 {
-            return Ok(Err(format!("has more than {MAX_FILES} files")));
+            return refused(format!("has more than {MAX_FILES} files"));
         }
         (last, at) = (name, next);
     }
@@ -122,24 +133,12 @@ fn entry(block: &[u8; BLOCK]) -> Result<(String, u64), &'static str> {
     Ok((name.to_owned(), length))
 }
 
-fn end(archive: &(impl ReadAt + ?Sized), at: u64, size: u64) -> io::Result<Result<(), String>> {
-    let mut blocks = [0u8; END.len()];
-    let whole = size == at + END.len() as u64 && fill(archive, &mut blocks, at)? && blocks == END;
-    Ok(if whole { Ok(()) } else { Err(format!("does not end with two blocks of zeros at byte {at}")) })
-}
-
-/// Reads until the buffer is full; `false` at the end.
-fn fill(archive: &(impl ReadAt + ?Sized), mut buffer: &mut [u8], mut at: u64) -> io::Result<bool> {
-    while !buffer.is_empty() {
-        match archive.read_at(buffer, at) {
-            Ok(0) => return Ok(false),
-            Ok(read) => {
-                at += read as u64;
-                buffer = &mut buffer[read..];
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
+/// Reads until the buffer is full; `false` if the archive ends before.
+fn fill(archive: &impl ReadAt, buffer: &mut [u8], at: u64) -> Result<bool, Error> {
+    let mut part = Part { bytes: archive, at, left: buffer.len() as u64 };
+    match part.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(why) => Err(unreadable(ARCHIVE)(why)),
     }
-    Ok(true)
 }

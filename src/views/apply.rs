@@ -15,7 +15,7 @@ use crate::views::mark;
 use crate::views::people::People;
 use crate::views::person::{Roles, put_postings};
 use crate::views::reach::Reach;
-use crate::views::registers::{self, Registers};
+use crate::views::registers::Registers;
 use crate::views::retract::Taken;
 use crate::views::sequence::Sequence;
 use crate::views::shape::{self, Shapes};
@@ -107,7 +107,7 @@ impl Applier {
         let retracted = self.taken.may_hold(event.event_id)
             && fold::can_be_retracted(event.event_type)
             && self.store.has_prefix(&store::retracted_event(&event.emitter, event.event_id))?;
-        if registers::is_register(event.event_type) {
+        if event.event_type.is_register() {
             self.rows.push((store::register(event.position).to_vec(), Some(Vec::new())));
             if !retracted {
                 lock::write(&self.shared.registers).add(event)?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::event::{EventType, TimeSource, Window};
+use crate::domain::event::{EventType, Window};
 use crate::domain::id::{EventId, Id, SubjectId};
 use crate::domain::time::Timestamp;
 use crate::log::StoredRecord;
@@ -114,7 +114,7 @@ impl<'a> Decoder<'a> {
             });
         }
         let envelope = &header.envelope;
-        let at = counts_as_of(envelope.occurred_at, header.recorded_at, envelope.time_source);
+        let at = envelope.counts_as_of(header.recorded_at);
         let first = envelope.window.map_or(at, |Window { from, .. }| from.min(at));
         let mut bytes = Vec::with_capacity(256);
         shape::encode(&mut bytes, envelope, header.event_type, header.body_json);
@@ -144,9 +144,4 @@ impl<'a> Decoder<'a> {
             }
         }
     }
-}
-
-/// `domain.md` 2.2: a device's clock may run ahead; then the receipt is what counts.
-pub fn counts_as_of(occurred_at: Timestamp, recorded_at: Timestamp, source: TimeSource) -> Timestamp {
-    if source == TimeSource::Device { occurred_at.min(recorded_at) } else { occurred_at }
 }

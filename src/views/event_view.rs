@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::log::StoredRecord;
 use crate::record::{self, Header, IndexBlock, PartRole, leaf_hash};
 use crate::views::Error;
-use crate::views::decode::{Decoder, counts_as_of};
+use crate::views::decode::Decoder;
 use crate::views::retract::taken_back_by;
 use crate::views::store::Reading;
 
@@ -44,10 +44,9 @@ impl EventView {
         &self.record.header
     }
 
-    /// When it counts; see `decode::counts_as_of`.
+    /// When it counts.
     pub fn at(&self) -> Timestamp {
-        let envelope = &self.envelope;
-        counts_as_of(envelope.occurred_at, self.recorded_at, envelope.time_source)
+        self.envelope.counts_as_of(self.recorded_at)
     }
 
     /// In which capacity the person it was found through stands in it.

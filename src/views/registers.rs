@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+use crate::domain::event::Body;
 use crate::domain::event::catalogue::*;
-use crate::domain::event::{Body, EventType};
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::views::Error;
@@ -18,30 +18,6 @@ use crate::views::decode::Decoded;
 use crate::views::reach::Reach;
 use crate::views::retract::{Gone, is_retracted};
 use crate::views::store::{Reading, tag};
-
-/// Whether events of a type are kept here.
-pub fn is_register(event_type: EventType) -> bool {
-    use EventType::*;
-    matches!(
-        event_type,
-        ControllerRegistered
-            | ServiceRegistered
-            | ActivityRegistered
-            | ActivityEnded
-            | PolicyPublished
-            | LawDataActivated
-            | MappingAdded
-            | ServiceTerminationNotified
-            | ServiceTerminated
-            | RecipientRegistered
-            | RecipientEnded
-            | TransferMechanismRegistered
-            | TransferMechanismSuspended
-            | TransferMechanismEnded
-            | TransferAssessed
-            | AssessmentRecorded
-    )
-}
 
 /// One register event.
 #[derive(Debug, Clone, PartialEq)]

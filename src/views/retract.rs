@@ -13,7 +13,7 @@ use crate::views::mark;
 use crate::views::own::Own;
 use crate::views::person::{Entries, Key, Person};
 use crate::views::postings;
-use crate::views::registers::{self, Registers};
+use crate::views::registers::Registers;
 use crate::views::store::{self, Reading, tag};
 use crate::views::{lock, shape};
 
@@ -97,7 +97,7 @@ impl Applier {
         self.reach.clone().decode_all(&positions, |original| {
             if fold::can_be_retracted(original.event_type) {
                 people.extend(original.parts.iter().filter_map(|part| part.subject));
-                register |= registers::is_register(original.event_type);
+                register |= original.event_type.is_register();
             }
             Ok(())
         })?;

@@ -38,7 +38,7 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 /// What a lying operator does: lists the altered files and signs again.
-fn sign_again(house: &House, path: &Path, alter: impl FnOnce(&mut Manifest)) {
+pub(super) fn sign_again(house: &House, path: &Path, alter: impl FnOnce(&mut Manifest)) {
     let note = Note::parse(&fs::read(path.join(MANIFEST)).unwrap()).unwrap();
     let mut manifest = Manifest::parse(&note.text).unwrap();
     let entry = |name: &String| {
@@ -135,7 +135,7 @@ fn altered_lines_are_seen_although_the_operator_signs_again() {
         let (_dir, path) = bundle(&house, scope, level, 1);
         let tag_keys = path.join("edge").exists().then(|| Persons::tag_keys(1));
         let options = Options { tag_keys, ..Options::default() };
-        for name in ["events.ndjson", "positions", "edge", "open.ndjson"] {
+        for name in ["events.ndjson", "registers.ndjson", "positions", "edge", "open.ndjson"] {
             let Ok(text) = fs::read_to_string(path.join(name)) else { continue };
             for altered in lines_altered(&text).into_iter().filter(|altered| *altered != text) {
                 fs::write(path.join(name), &altered).unwrap();
@@ -435,7 +435,9 @@ fn hostile_archives_are_refused_before_anything_is_read() {
 #[test]
 fn a_bomb_goes_off_in_nobodys_memory() {
     let house = House::of(9);
-    for name in ["events.ndjson", "manifest", "checkpoint", "cover.txt", "edge", "pieces.bin"] {
+    for name in
+        ["events.ndjson", "registers.ndjson", "manifest", "checkpoint", "cover.txt", "edge", "pieces.bin"]
+    {
         let (_dir, path) = bundle(&house, Scope::Range, Level::Sealed, 0);
         // Sparse: a terabyte of zeros that takes no room, listed or not.
         let file = fs::OpenOptions::new().write(true).open(path.join(name)).unwrap();

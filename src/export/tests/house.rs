@@ -6,10 +6,11 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use crate::domain::event::catalogue::{DataCollected, DataUsed, EventsRetracted};
+use crate::domain::event::catalogue::*;
 use crate::domain::event::*;
 use crate::domain::id::{EventId, Id, SubjectId};
 use crate::domain::personal::Personal;
+use crate::domain::time::LocalDate;
 use crate::export::*;
 use crate::ledger::tlog::proof::{consistency, edge_at, inclusion};
 use crate::ledger::tlog::tree::node_hash;
@@ -46,7 +47,7 @@ impl Persons {
 /// Who stands in event `n`, in the order of its parts.
 fn people(n: u64) -> Vec<u8> {
     match n {
-        n if n.is_multiple_of(5) => vec![],
+        n if n.is_multiple_of(5) || registered(n).is_some() => vec![],
         n if n.is_multiple_of(7) => vec![2, 1],
         n => vec![(n % 3) as u8 + 1],
     }
@@ -54,6 +55,66 @@ fn people(n: u64) -> Vec<u8> {
 
 fn id(text: &str) -> Id {
     text.parse().unwrap()
+}
+
+/// What event `n` registers: some entries have several versions, one is registered ahead of its time.
+fn registered(n: u64) -> Option<Body> {
+    let at = |text: &str| Some(text.parse().unwrap());
+    Some(match n % 30 {
+        0 => Body::ServiceRegistered(Box::new(ServiceRegistered {
+            service: Some(id("solar")),
+            owner: Some(id("kstar-cn")),
+            ..Default::default()
+        })),
+        3 | 8 => Body::ActivityRegistered(Box::new(ActivityRegistered {
+            activity: Some(id("metering")),
+            service: Some(id("solar")),
+            record_kind: Some(id(&format!("photo-{n}"))),
+            ..Default::default()
+        })),
+        5 => Body::PolicyPublished(Box::new(PolicyPublished {
+            policy_id: Some(id("privacy")),
+            version: Some(id(&format!("v{n}"))),
+            effective_at: at(if n < 30 { "2026-06-01T00:00:00.000Z" } else { "2026-02-01T00:00:00.000Z" }),
+            ..Default::default()
+        })),
+        13 => Body::RecipientRegistered(Box::new(RecipientRegistered {
+            recipient_id: Some(id("maps")),
+            legal_name: Some("地图科技有限公司".parse().unwrap()),
+            country: Some("CN".parse().unwrap()),
+            role: Some(RecipientRole::ALL[0]),
+            ..Default::default()
+        })),
+        15 => Body::MappingAdded(Box::new(MappingAdded {
+            kind: Some(MappingKind::Purpose),
+            term: Some(id("stats")),
+            emitter: (n > 30).then(|| id("solar-app")),
+            maps_to: Some(id("analytics")),
+            ..Default::default()
+        })),
+        18 => Body::TransferMechanismRegistered(Box::new(TransferMechanismRegistered {
+            mechanism_id: Some(id("scc-1")),
+            exporter: Some(id("kstar-eu")),
+            signed_at: at("2026-01-01T00:00:00.000Z"),
+            // A day in a zone, which is no instant from which a version counts.
+            effective_at: Some(LocalDate {
+                date: chrono::NaiveDate::from_ymd_opt(2026, 9, 1).unwrap(),
+                tz: chrono_tz::Asia::Shanghai,
+            }),
+            ..Default::default()
+        })),
+        23 => Body::TransferMechanismSuspended(Box::new(TransferMechanismSuspended {
+            mechanism_id: Some(id("scc-1")),
+            reason: Some(id("law-changed")),
+        })),
+        25 => Body::AssessmentRecorded(Box::new(AssessmentRecorded {
+            kind: Some(AssessmentKind::Pipia),
+            subject_matter: Some(id("metering")),
+            result: Some(AssessmentResult::ALL[0]),
+            ..Default::default()
+        })),
+        _ => return None,
+    })
 }
 
 fn event(n: u64) -> Event {
@@ -73,6 +134,7 @@ fn event(n: u64) -> Event {
             reason: Some(RetractionReason::ALL[0]),
             ..Default::default()
         })),
+        n if registered(n).is_some() => registered(n).unwrap(),
         n if n.is_multiple_of(5) => Body::DataUsed(Box::new(DataUsed {
             purpose: Some(id("analytics")),
             pseudonymous: Some(true),

@@ -1,4 +1,5 @@
-//! The commands that README.txt prints, run as they stand: sh and openssl, nothing of ours.
+//! The commands that README.txt prints, run as they stand: sh and openssl, nothing of ours. And the
+//! registers, made by a script from what `FORMAT.md` says.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -74,4 +75,22 @@ fn the_printed_commands_refuse_what_was_altered() {
     house.write(&house.request(Scope::Range, 5, 13), &bundle).unwrap();
     std::fs::write(bundle.join("unlisted"), "x").unwrap();
     assert!(!run(&house, &bundle).status.success());
+}
+
+#[test]
+fn a_stranger_makes_the_registers_from_the_events() {
+    let house = House::of(70);
+    let dir = tempfile::tempdir().unwrap();
+    let python = std::env::var("CUSTODY_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    for from in [0, 5, 31, 69] {
+        let bundle = dir.path().join(from.to_string());
+        house.write(&house.request(Scope::Range, from, 70), &bundle).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/registers.py");
+        let output = Command::new(&python).arg(script).arg(&bundle).output();
+        let output = output.unwrap_or_else(|why| panic!("{python}: {why}; run the tests by tests/run"));
+        assert!(output.status.success(), "{}", said(&output));
+        let ours = std::fs::read_to_string(bundle.join("registers.ndjson")).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), ours);
+        assert!(from > 0 || ours.lines().count() > 8, "{ours}");
+    }
 }

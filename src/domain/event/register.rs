@@ -1,0 +1,54 @@
+//! Which events make entries of registers, and which fields name an entry.
+//!
+//! Pure and small, because two readers that know nothing of each other use it: the views, and whoever
+//! recomputes a bundle's registers from its events.
+
+use crate::domain::event::EventType;
+
+impl EventType {
+    /// The header fields that together name the entry of a register that an event of this type is a
+    /// version of; `None` if it is of no register. A field that is not stated names nothing: a
+    /// mapping without an emitter is everybody's.
+    pub fn register_id(self) -> Option<&'static [&'static str]> {
+        use EventType::*;
+        Some(match self {
+            ControllerRegistered => &["controller"],
+            ServiceRegistered | ServiceTerminationNotified | ServiceTerminated => &["service"],
+            ActivityRegistered | ActivityEnded => &["activity"],
+            PolicyPublished => &["policy_id"],
+            LawDataActivated => &["name"],
+            MappingAdded => &["kind", "term", "emitter"],
+            RecipientRegistered | RecipientEnded => &["recipient_id"],
+            TransferMechanismRegistered | TransferMechanismSuspended | TransferMechanismEnded => {
+                &["mechanism_id"]
+            }
+            TransferAssessed | AssessmentRecorded => &["kind", "subject_matter"],
+            _ => return None,
+        })
+    }
+
+    /// Whether events of this type are kept in a register.
+    pub fn is_register(self) -> bool {
+        self.register_id().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::catalogue::fields_of;
+    use crate::domain::event::{About, Body, Place};
+
+    #[test]
+    fn an_entry_is_named_by_fields_of_the_header_and_is_about_no_person() {
+        let registers = EventType::ALL.iter().filter(|event_type| event_type.is_register());
+        assert_eq!(registers.clone().count(), 16);
+        for event_type in registers {
+            let fields = fields_of(&Body::from_json(*event_type, "{}").unwrap());
+            for name in event_type.register_id().unwrap() {
+                assert!(fields.contains(&(Place::Header, *name)), "{event_type:?} {name}");
+            }
+            assert_eq!(event_type.about(), About::Nobody, "{event_type:?}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+"""Makes registers.ndjson of an unpacked bundle from its events, as src/verify/FORMAT.md says."""
+import json, re, sys
+
+IDS = {
+    "ControllerRegistered": ["controller"],
+    "ServiceRegistered": ["service"],
+    "ServiceTerminationNotified": ["service"],
+    "ServiceTerminated": ["service"],
+    "ActivityRegistered": ["activity"],
+    "ActivityEnded": ["activity"],
+    "RecipientRegistered": ["recipient_id"],
+    "RecipientEnded": ["recipient_id"],
+    "TransferMechanismRegistered": ["mechanism_id"],
+    "TransferMechanismSuspended": ["mechanism_id"],
+    "TransferMechanismEnded": ["mechanism_id"],
+    "TransferAssessed": ["kind", "subject_matter"],
+    "AssessmentRecorded": ["kind", "subject_matter"],
+    "PolicyPublished": ["policy_id"],
+    "LawDataActivated": ["name"],
+    "MappingAdded": ["kind", "term", "emitter"],
+}
+
+bundle = sys.argv[1]
+manifest = open(bundle + "/manifest", encoding="utf-8").read()
+first = int(re.search(r"^range (\d+) ", manifest, re.M)[1])
+end, entries = "", {}
+for position, line in enumerate(open(bundle + "/events.ndjson"), first):
+    header = json.loads(line)
+    body = header["b"]
+    end = max(end, header["recorded_at"])
+    if header["type"] in IDS:
+        counts = header["occurred_at"]
+        if header.get("time_source") == "device":
+            counts = min(counts, header["recorded_at"])
+        if isinstance(body.get("effective_at"), str):
+            counts = body["effective_at"]
+        name = " ".join(body[field] for field in IDS[header["type"]] if field in body)
+        entries.setdefault((header["type"], name), []).append((counts, position, body))
+for (register, name), versions in sorted(entries.items()):
+    versions.sort(key=lambda version: version[:2])
+    for version, successor in zip(versions, versions[1:] + [None]):
+        if successor is None or successor[0] > end:
+            of = dict(zip(("from", "position"), version), versions=len(versions), b=version[2])
+            print(json.dumps({"register": register, "id": name} | of, separators=(",", ":")))
