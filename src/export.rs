@@ -14,6 +14,8 @@
 pub mod archive;
 mod cover;
 mod folder;
+#[cfg(any(test, feature = "testing"))]
+pub mod forge;
 pub mod shelf;
 mod write;
 
