@@ -1,9 +1,11 @@
-//! What the tree costs: following the log, record by record, and making a proof among many.
+//! What the tree costs: on the way of an event, following a log from its beginning, and making a
+//! proof among many.
 //!
 //! `cargo bench --bench ledger`; LEDGER_RECORDS sets how many records there are (1,000,000).
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use custody::domain::id::EventId;
@@ -12,6 +14,10 @@ use custody::ledger::{Error, Keys, Ledger, Options};
 use custody::log::segments::{self, Segments};
 use custody::log::{Log, NewRecord};
 use uuid::Uuid;
+
+/// The allocator of the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ORIGIN: &str = "bench.example/events-1";
 
@@ -56,6 +62,50 @@ fn report(what: &str, count: u64, since: Instant) {
     println!("{what}: {each:.2} us each, {count} of them");
 }
 
+/// Seconds of processor time that this process has used, in ticks of 10 ms.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+fn open_log(dir: &Path) -> Arc<Segments> {
+    Arc::new(Segments::open(segments::Options::new(dir.join("log"))).expect("a log"))
+}
+
+async fn open_ledger(dir: &Path, log: &Arc<Segments>) -> Arc<Ledger> {
+    let options = Options {
+        dir: dir.join("ledger"),
+        outside: dir.join("outside"),
+        outside_lost: false,
+        witnesses: None,
+    };
+    let port = Arc::clone(log) as Arc<dyn Log>;
+    Ledger::open(options, port, Arc::new(Seed)).await.expect("a ledger")
+}
+
+/// Appends all records, followed by a ledger or not, up to a published checkpoint.
+async fn ingest(place: &Path, records: u64, with_tree: bool) -> Arc<Segments> {
+    let log = open_log(place);
+    let (started, before) = (Instant::now(), processor_seconds());
+    let ledger = if with_tree { Some(open_ledger(place, &log).await) } else { None };
+    let following = ledger.as_ref().map(|ledger| tokio::spawn(Arc::clone(ledger).follow()));
+    fill(&log, records).await;
+    if let Some(ledger) = &ledger {
+        ledger.publish().await.expect("a checkpoint");
+    }
+    let (took, spent) = (started.elapsed().as_secs_f64(), processor_seconds() - before);
+    let micros = |seconds: f64| seconds * 1e6 / records as f64;
+    let what = if with_tree { "appended with the tree" } else { "appended without the tree" };
+    println!("{what}: {:.2} us each, {:.2} us of processor time", micros(took), micros(spent));
+    if let (Some(ledger), Some(following)) = (&ledger, following) {
+        ledger.close().expect("closed");
+        following.await.expect("no panic");
+    }
+    log
+}
+
 async fn read_alone(log: &Segments, records: u64) {
     let started = Instant::now();
     let mut next = 0;
@@ -65,40 +115,44 @@ async fn read_alone(log: &Segments, records: u64) {
     report("the log read alone", records, started);
 }
 
+/// Proofs at places all over the log. The first round warms, the second counts.
+fn proofs(what: &str, records: u64, prove: impl Fn(u64, &[u8])) {
+    const ROUND: u64 = 20_000;
+    let timed = |n: u64| {
+        let place = 1 + (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % (records - 1);
+        let header = header(place);
+        let started = Instant::now();
+        prove(place, &header);
+        started.elapsed()
+    };
+    let mut times: Vec<Duration> = (0..2 * ROUND).map(timed).skip(ROUND as usize).collect();
+    times.sort_unstable();
+    let at = |share: usize| times[times.len() * share / 100].as_nanos() as f64 / 1_000.0;
+    println!("{what} proof among {records}, checked: p50 {:.1} us, p99 {:.1} us", at(50), at(99));
+}
+
 #[tokio::main]
 async fn main() {
     let records = std::env::var("LEDGER_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
-    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let log = Segments::open(segments::Options::new(place.path().join("log"))).expect("a log");
-    let log = Arc::new(log);
-    fill(&log, records).await;
+    let below = || tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let place = below();
+    let log = ingest(place.path(), records, false).await;
+    log.close().expect("closed");
+    drop((log, place));
+    let place = below();
+    let log = ingest(place.path(), records, true).await;
     read_alone(&log, records).await;
-    let options = Options {
-        dir: place.path().join("ledger"),
-        outside: place.path().join("outside"),
-        outside_lost: false,
-        witnesses: None,
-    };
-    let port = Arc::clone(&log) as Arc<dyn Log>;
+    let anew = below();
     let started = Instant::now();
-    let ledger = Ledger::open(options, port, Arc::new(Seed)).await.expect("a ledger");
+    let ledger = open_ledger(anew.path(), &log).await;
     report("followed from the beginning, reading included", records, started);
     let started = Instant::now();
-    tokio::spawn(Arc::clone(&ledger).follow());
     ledger.publish().await.expect("a checkpoint");
     report("published, hashes synced and kept in both places", 1, started);
-    let proofs = 10_000;
-    let started = Instant::now();
-    for n in 0..proofs {
-        let position = 1 + n * 7_919 % (records - 1);
-        ledger.inclusion(position, &header(position), None).expect("a proof");
-    }
-    report("inclusion proof, checked", proofs, started);
-    let started = Instant::now();
-    for n in 0..proofs {
-        ledger.growth(1 + n * 104_729 % (records - 1), None).expect("a proof");
-    }
-    report("consistency proof, checked", proofs, started);
+    proofs("inclusion", records, |position, header| {
+        ledger.inclusion(position, header, None).expect("a proof");
+    });
+    proofs("consistency", records, |size, _| drop(ledger.growth(size, None).expect("a proof")));
     ledger.close().expect("closed");
     log.close().expect("closed");
 }

@@ -14,6 +14,7 @@
 pub mod archive;
 mod cover;
 mod folder;
+#[cfg(any(test, feature = "testing"))]
 pub mod shelf;
 mod write;
 

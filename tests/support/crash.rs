@@ -5,10 +5,7 @@
 //! leaves the directory as a disk could have been found after the power went, and starts anew.
 
 use std::{
-    collections::hash_map::DefaultHasher,
-    fs,
-    hash::{Hash, Hasher},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::OnceLock,
@@ -16,6 +13,7 @@ use std::{
 
 use super::{
     journal::{self, Entry},
+    preload::compiled,
     rewind::{self, Discarded, Loss},
     trace::Trace,
 };
@@ -123,34 +121,10 @@ impl Dice {
     }
 }
 
-/// The compiled shim. Compiled once per content of its sources, with the C compiler that every
-/// machine that links Rust programs has.
+/// The compiled shim.
 pub fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| compile(Path::new(env!("CARGO_TARGET_TMPDIR"))))
-}
-
-fn compile(cache: &Path) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    SOURCES.hash(&mut hasher);
-    let library = cache.join(format!("unsynced-{:016x}.so", hasher.finish()));
-    if library.exists() {
-        return library;
-    }
-    // Other test binaries may be doing the same: work apart, then rename, which is atomic.
-    let bench = tempfile::tempdir_in(cache).expect("a directory in the target's tmp directory");
-    for (name, text) in SOURCES {
-        fs::write(bench.path().join(name), text).expect("a source file in the target's tmp directory");
-    }
-    let output = Command::new("cc")
-        .current_dir(bench.path())
-        .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-o", "unsynced.so"])
-        .args(["unsynced.c", "exports.c", "-lpthread"])
-        .output()
-        .expect("`cc` on the path");
-    assert!(output.status.success(), "cc failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    fs::rename(bench.path().join("unsynced.so"), &library).expect("a rename inside one directory");
-    library
+    LIBRARY.get_or_init(|| compiled("unsynced", &SOURCES))
 }
 
 fn missing_is_fine(error: io::Error) -> io::Result<()> {

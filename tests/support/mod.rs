@@ -4,6 +4,7 @@
 pub mod crash;
 pub mod events;
 pub mod journal;
+pub mod preload;
 pub mod rewind;
 pub mod server;
 pub mod trace;

@@ -4,12 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use super::forge::{self, hostile_entries, packed};
 use super::house::{House, ORIGIN, Persons, selection};
 use crate::export::{Level, Proofs, Request, Scope};
 use crate::ledger::tlog::{Checkpoint, KeyKind, Note, Policy, SignedCheckpoint, Signer};
-use crate::verify::manifest::{FileEntry, MANIFEST};
+use crate::verify::manifest::MANIFEST;
 use crate::verify::source::{Archive, open};
 use crate::verify::{Claim, Error, Manifest, Options, Report, Trust, Verdict, ustar, verify};
 
@@ -39,17 +38,7 @@ fn names(path: &Path) -> Vec<String> {
 
 /// What a lying operator does: lists the altered files and signs again.
 pub(super) fn sign_again(house: &House, path: &Path, alter: impl FnOnce(&mut Manifest)) {
-    let note = Note::parse(&fs::read(path.join(MANIFEST)).unwrap()).unwrap();
-    let mut manifest = Manifest::parse(&note.text).unwrap();
-    let entry = |name: &String| {
-        let bytes = fs::read(path.join(name)).unwrap();
-        FileEntry { sha256: Sha256::digest(&bytes).into(), length: bytes.len() as u64, path: name.clone() }
-    };
-    manifest.files = names(path).iter().filter(|name| *name != MANIFEST).map(entry).collect();
-    alter(&mut manifest);
-    let signer = house.manifest_signer(ORIGIN).unwrap();
-    let note = Note::new(manifest.text()).unwrap().signed([&signer]);
-    fs::write(path.join(MANIFEST), note.to_string()).unwrap();
+    forge::sign_again(path, &house.manifest_signer(ORIGIN).unwrap(), alter);
 }
 
 #[test]
@@ -384,48 +373,12 @@ fn files_without_a_place_are_refused() {
 
 #[test]
 fn hostile_archives_are_refused_before_anything_is_read() {
-    let entry = |name: &str, length: u64, bytes: &[u8]| {
-        let mut block = ustar::header(name, length).unwrap().to_vec();
-        block.extend(bytes);
-        block.resize(block.len().next_multiple_of(ustar::BLOCK), 0);
-        block
-    };
-    let altered = |at: usize, bytes: &[u8]| {
-        let mut block = entry("edge", 0, b"");
-        block[at..at + bytes.len()].copy_from_slice(bytes);
-        block[148..156].fill(b' ');
-        let sum: u32 = block[..512].iter().map(|b| u32::from(*b)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        block
-    };
-    let manifest = || entry(MANIFEST, 1, b"x");
+    let manifest = || packed(MANIFEST, 1, b"x");
     let mut cases: Vec<Vec<u8>> = vec![vec![], vec![0; 511], vec![0; 512], vec![b'x'; 4096]];
-    for second in [
-        entry("../edge", 0, b""),
-        entry("/etc/passwd", 0, b""),
-        entry("proofs/../../x", 0, b""),
-        entry("./edge", 0, b""),
-        entry("proofs/01.tlog-proof", 0, b""),
-        entry(MANIFEST, 0, b""),
-        entry("edge", ustar::MAX_FILE, b""),
-        altered(156, b"1"),
-        altered(156, b"2"),
-        altered(156, b"3"),
-        altered(156, b"5"),
-        altered(156, b"L"),
-        altered(156, b"x"),
-        altered(100, b"0000777"),
-        altered(136, b"00000000001"),
-        altered(124, b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"),
-        altered(124, b"77777777777"),
-        altered(345, b"prefix"),
-        altered(265, b"root"),
-        [entry("positions", 0, b""), entry("edge", 0, b"")].concat(),
-        [entry("edge", 0, b""), entry("edge", 0, b"")].concat(),
-    ] {
-        cases.push([manifest(), second, vec![0; 1024]].concat());
+    for (_, hostile) in hostile_entries() {
+        cases.push([manifest(), hostile, vec![0; 1024]].concat());
     }
-    cases.push([entry("edge", 0, b""), manifest(), vec![0; 1024]].concat());
+    cases.push([packed("edge", 0, b""), manifest(), vec![0; 1024]].concat());
     cases.push([manifest(), vec![0; 1024], vec![1]].concat());
     for (number, case) in cases.into_iter().enumerate() {
         assert!(matches!(Archive::open(case), Err(Error::Malformed { .. })), "{number}");
