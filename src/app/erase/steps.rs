@@ -194,18 +194,17 @@ impl App {
     /// Rows that were removed stay in the views' files until these are written anew; exports may hold
     /// anybody's parts.
     async fn remove_copies(&self, subjects: &[SubjectId]) -> Result<(), Error> {
-        let subjects = subjects.to_vec();
-        let again = std::time::Instant::now() + PATIENCE;
-        loop {
-            let (views, subjects) = (Arc::clone(&self.views), subjects.clone());
-            let renewed = tokio::task::spawn_blocking(move || renew(&views, &subjects)).await;
-            match renewed.map_err(|died| Error::fault("scrub_died", died))? {
-                Err(views::Error::Busy) if std::time::Instant::now() < again => {
-                    tokio::time::sleep(BUSY).await
+        let renewing = async {
+            loop {
+                let (views, subjects) = (Arc::clone(&self.views), subjects.to_vec());
+                let renewed = tokio::task::spawn_blocking(move || renew(&views, &subjects)).await;
+                match renewed.map_err(|died| Error::fault("scrub_died", died))? {
+                    Err(views::Error::Busy) => tokio::time::sleep(BUSY).await,
+                    renewed => return Ok::<(), Error>(renewed?),
                 }
-                renewed => break renewed?,
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, renewing).await.unwrap_or(Err(views::Error::Busy.into()))?;
         for export in self.exports().into_iter().filter(|export| export.level != Level::Headers) {
             match self.delete_export(&export.id).await {
                 Ok(()) | Err(Error::ExportNotFound) => {}
