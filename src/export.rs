@@ -15,6 +15,7 @@ pub mod archive;
 mod cover;
 mod folder;
 #[cfg(any(test, feature = "testing"))]
+pub mod forge;
 pub mod shelf;
 mod write;
 

@@ -5,8 +5,6 @@
 //! `-- --events 10000000 --rounds 3` says otherwise. `-- --tamper` harms the bundle in every way, and
 //! ends with an error if one of them is not refused as it has to be.
 
-#[path = "../../src/export/tests/forge.rs"]
-mod forge;
 mod house;
 mod stranger;
 mod tamper;

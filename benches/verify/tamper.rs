@@ -10,7 +10,7 @@ mod places;
 
 use std::path::{Path, PathBuf};
 
-use crate::forge::sign_again;
+use custody::export::forge::sign_again;
 use custody::ledger::tlog::{KeyKind, Signer};
 use custody::verify::{Level, Manifest};
 use tokio::runtime::Runtime;

@@ -1,7 +1,6 @@
 //! What the writer writes, the verifier proves: every kind at every level.
 
 mod damage;
-mod forge;
 mod hostile;
 pub(crate) mod house;
 mod outside;

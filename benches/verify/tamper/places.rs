@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-use crate::forge::{hostile_entries, sign_again};
+use custody::export::forge::{hostile_entries, sign_again};
 use custody::ledger::tlog::{Checkpoint, Edge, Note, SignedCheckpoint, base64, leaf_hash};
 use custody::verify::{Level, Manifest, ustar};
 

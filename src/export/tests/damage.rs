@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::forge::{self, hostile_entries, packed};
 use super::house::{House, ORIGIN, Persons, selection};
+use crate::export::forge::{self, hostile_entries, packed};
 use crate::export::{Level, Proofs, Request, Scope};
 use crate::ledger::tlog::{Checkpoint, KeyKind, Note, Policy, SignedCheckpoint, Signer};
 use crate::verify::manifest::MANIFEST;

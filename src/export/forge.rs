@@ -2,7 +2,7 @@
 //! archives that no honest program makes.
 //!
 //! Promises: a forged manifest lists its files as they are, so that nothing but what was forged can
-//! give it away.
+//! give it away. Nothing that is shipped knows this module; what a crash leaves is a test's.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -10,9 +10,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use custody::ledger::tlog::{Note, Signer};
-use custody::verify::manifest::{FileEntry, MANIFEST, Manifest};
-use custody::verify::{source, ustar};
+use crate::ledger::tlog::{Note, Signer};
+use crate::verify::manifest::{FileEntry, MANIFEST, Manifest};
+use crate::verify::{source, ustar};
 
 /// Lists the files of a directory as they are now, alters what else the manifest says, and signs it.
 pub fn sign_again(bundle: &Path, signer: &Signer, alter: impl FnOnce(&mut Manifest)) {
