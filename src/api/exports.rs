@@ -16,6 +16,7 @@ use crate::api::{events, subjects};
 use crate::app::exports::{Scope, Span, Wanted};
 use crate::app::{App, Error};
 use crate::export::Cover;
+use crate::export::archive::Archive;
 use crate::export::shelf::{Kept, State};
 use crate::limits;
 use crate::pb;
@@ -117,19 +118,17 @@ impl ExportService for Exports {
             return Err(call.status(Error::invalid("offset", beyond)));
         }
         let (told, answers) = mpsc::channel(WAITING);
-        tokio::task::spawn_blocking(move || {
+        let archive = Arc::new(archive);
+        tokio::spawn(async move {
             let mut at = offset;
             while at < archive.size() {
-                let piece = archive
-                    .read(at, PIECE)
-                    .map(|data| pb::DownloadExportResponse { offset: at, data: data.into() });
-                let failed = piece.is_err();
-                at += piece.as_ref().map_or(0, |piece| piece.data.len() as u64);
+                let piece = piece(&archive, at).await.map_err(|error| call.status(error));
+                let read = piece.as_ref().map_or(0, |piece| piece.data.len() as u64);
                 // A client that went away needs no more of it.
-                let sent = told.blocking_send(piece.map_err(|error| call.status(Error::from(error))));
-                if failed || sent.is_err() {
+                if told.send(piece).await.is_err() || read == 0 {
                     return;
                 }
+                at += read;
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
@@ -212,6 +211,14 @@ impl Exports {
         let page = all.into_iter().skip(skip as usize).take(size).map(export);
         Ok(pb::ListExportsResponse { exports: page.collect(), next_page_token: next })
     }
+}
+
+/// A slow client holds no thread: each piece is read when there is room for it.
+async fn piece(archive: &Arc<Archive>, offset: u64) -> Result<pb::DownloadExportResponse, Error> {
+    let archive = Arc::clone(archive);
+    let read = tokio::task::spawn_blocking(move || archive.read(offset, PIECE)).await;
+    let data = read.map_err(|died| Error::fault("download_died", died))??;
+    Ok(pb::DownloadExportResponse { offset, data: data.into() })
 }
 
 fn id(text: &str) -> Result<crate::domain::id::Id, Error> {

@@ -34,6 +34,7 @@ pub struct State<'a> {
     pub log: &'a log::Status,
     pub ledger: &'a ledger::Status,
     pub older_vault: Option<String>,
+    pub unfinished_erasure: Option<String>,
     pub stale: Option<String>,
     pub lag: u64,
     pub disk: Option<Seen>,
@@ -47,6 +48,7 @@ impl App {
             log,
             ledger,
             older_vault: self.vault_mark.older().map(|older| older.to_string()),
+            unfinished_erasure: self.erasures.failing(),
             stale: self.views.stale(),
             lag: self.views.lag(),
             disk: self.reserve.seen(),
@@ -98,6 +100,13 @@ impl State<'_> {
                 "vault_older",
                 why.clone(),
                 "stop, put back the newest copy of the vault's folder, start; log and keyring stay",
+            );
+        }
+        if let Some(why) = &self.unfinished_erasure {
+            raise(
+                "erasure_unfinished",
+                format!("people are not erased to the end: {why}"),
+                "see what the message names; it is tried again every minute and at every start",
             );
         }
         if let Some(why) = &self.stale {
@@ -180,6 +189,7 @@ mod tests {
             log,
             ledger: &LEDGER,
             older_vault: None,
+            unfinished_erasure: None,
             stale: None,
             lag: 0,
             disk: Some(Seen { free: 1, reserve: 2 }),

@@ -16,7 +16,7 @@ mod tombs;
 mod work;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::app::App;
@@ -51,12 +51,23 @@ pub struct Erasures {
     tombs: Tombs,
     /// One set of people at a time.
     one: tokio::sync::Mutex<()>,
+    /// Why the last try to carry one through failed.
+    failing: Mutex<Option<String>>,
 }
 
 impl Erasures {
     /// Below the data directory, and in the outside copy.
     pub fn new(work: PathBuf, tombs: Tombs) -> Erasures {
-        Erasures { work, tombs, one: tokio::sync::Mutex::default() }
+        Erasures { work, tombs, one: tokio::sync::Mutex::default(), failing: Mutex::default() }
+    }
+
+    /// Why people are not erased to the end, if there are any.
+    pub fn failing(&self) -> Option<String> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, failing: Option<String>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
     }
 }
 
@@ -107,20 +118,35 @@ impl App {
                 begun.push(app.write_down(subject, &requester, &reason).await?);
             }
             watch(Step::WrittenDown)?;
-            app.carry_through(begun, &mut watch).await
+            let done = app.carry_through(begun, &mut watch).await;
+            app.note_erasing(&done);
+            done
         });
         erasing.await.map_err(|died| Error::fault("erasure_died", died))?
     }
 
-    /// Carries through what was interrupted, unless somebody is at it.
-    pub async fn resume_erasures(&self) -> Result<(), Error> {
-        let Ok(_one) = self.erasures.one.try_lock() else { return Ok(()) };
-        let begun = self.on_erasures(|erasures| Work::all(&erasures.work)).await?;
-        if !begun.is_empty() {
-            tracing::warn!(people = begun.len(), "erasures that were interrupted are carried through");
-            self.carry_through(begun, &mut |_| Ok(())).await?;
+    /// Carries through what was interrupted, unless somebody is at it. What fails is an alarm, and is
+    /// tried again; nobody is kept from being served by it, because from *accepted* on nothing about
+    /// the person is.
+    pub async fn resume_erasures(&self) {
+        let Ok(_one) = self.erasures.one.try_lock() else { return };
+        let resumed = async {
+            let begun = self.on_erasures(|erasures| Work::all(&erasures.work)).await?;
+            if !begun.is_empty() {
+                tracing::warn!(people = begun.len(), "erasures that were interrupted are carried through");
+                self.carry_through(begun, &mut |_| Ok(())).await?;
+            }
+            Ok(())
+        };
+        self.note_erasing(&resumed.await);
+    }
+
+    fn note_erasing<T>(&self, done: &Result<T, Error>) {
+        if let Err(why) = done {
+            let chain = why.chain().unwrap_or_default();
+            tracing::error!(reason = why.reason(), error = %why, chain, "an erasure is not carried through");
         }
-        Ok(())
+        self.erasures.note(done.as_ref().err().map(ToString::to_string));
     }
 
     /// Destroys again what an older vault brought back. To be called before anything is served.

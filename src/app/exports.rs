@@ -84,6 +84,11 @@ impl Exports {
     pub fn new(shelf: Arc<Shelf>, keep_ms: i64) -> Exports {
         Exports { shelf, keep_ms, turn: Semaphore::new(1) }
     }
+
+    /// Returns in a moment in which no export is being made.
+    pub(crate) async fn nothing_is_made(&self) -> Result<(), Error> {
+        self.turn.acquire().await.map(drop).map_err(|gone| Error::fault("export_turn", gone))
+    }
 }
 
 /// How long it is told that an export failed.

@@ -84,7 +84,10 @@ impl State {
 /// All exports of a node.
 pub struct Shelf {
     dir: PathBuf,
+    /// Never held while files are touched: whoever asks does not wait for a disk.
     kept: Mutex<BTreeMap<Id, watch::Sender<Kept>>>,
+    /// Held by whoever changes files, and what stands for them above.
+    files: Mutex<()>,
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
@@ -100,7 +103,7 @@ impl Shelf {
     /// Finds what is kept, and removes what nobody finished.
     pub fn open(dir: PathBuf) -> Result<Shelf, Error> {
         durable::make_dir(&dir).map_err(failed(&dir))?;
-        let shelf = Shelf { dir, kept: Mutex::default() };
+        let shelf = Shelf { dir, kept: Mutex::default(), files: Mutex::default() };
         let mut kept = BTreeMap::new();
         for name in
             shelf.names()?.into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
@@ -148,6 +151,10 @@ impl Shelf {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where the bundle of this name lies, or will lie.
     pub fn bundle(&self, id: &Id) -> PathBuf {
         self.dir.join(id.as_str())
@@ -161,15 +168,15 @@ impl Shelf {
 
     /// Makes room for a new one; what stands there already under its name is given back instead.
     pub fn begin(&self, entry: Kept) -> Result<Option<Kept>, Error> {
-        let mut kept = self.lock();
-        if let Some(there) = kept.get(&entry.id) {
-            return Ok(Some(there.borrow().clone()));
+        let _alone = self.alone();
+        if let Some(there) = self.get(&entry.id) {
+            return Ok(Some(there));
         }
-        if kept.len() >= MOST {
+        if self.lock().len() >= MOST {
             return Err(Error::Refused(format!("{MOST} exports are kept already: delete some")));
         }
         self.describe(&entry)?;
-        kept.insert(entry.id.clone(), watch::Sender::new(entry));
+        self.lock().insert(entry.id.clone(), watch::Sender::new(entry));
         Ok(None)
     }
 
@@ -206,32 +213,31 @@ impl Shelf {
 
     /// Durable, then visible. `false` if it was removed meanwhile: then its files are removed too.
     pub fn set(&self, id: &Id, state: State) -> Result<bool, Error> {
-        let kept = self.lock();
-        let Some(entry) = kept.get(id) else {
-            self.discard(id)?;
-            return Ok(false);
-        };
-        let mut changed = entry.borrow().clone();
-        changed.state = state;
-        if matches!(changed.state, State::Failed { .. }) {
+        let _alone = self.alone();
+        let there = self.get(id);
+        if there.is_none() || matches!(state, State::Failed { .. }) {
             self.discard(id)?;
         }
+        let Some(mut changed) = there else { return Ok(false) };
+        changed.state = state;
         self.describe(&changed)?;
-        entry.send_replace(changed);
+        if let Some(entry) = self.lock().get(id) {
+            entry.send_replace(changed);
+        }
         Ok(true)
     }
 
     /// Removes the bundle and what is known of it. Whether there was any.
     pub fn remove(&self, id: &Id) -> Result<bool, Error> {
-        let mut kept = self.lock();
-        if !kept.contains_key(id) {
+        let _alone = self.alone();
+        if self.get(id).is_none() {
             return Ok(false);
         }
         self.discard(id)?;
         let path = self.dir.join(format!("{id}.json"));
         absent_is_fine(fs::remove_file(&path)).map_err(failed(&path))?;
         durable::sync_dir(&self.dir).map_err(failed(&self.dir))?;
-        kept.remove(id);
+        self.lock().remove(id);
         Ok(true)
     }
 

@@ -211,7 +211,8 @@ impl App {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        // One that was being made ends when it sees that it is gone, and leaves nothing.
+        self.exports.nothing_is_made().await
     }
 
     async fn complete_erasure(
