@@ -96,7 +96,12 @@ impl House {
 
     fn events(&self, of: &str) -> Vec<serde_json::Value> {
         let server = self.server();
-        let list = ["--json", "events", "list", "--oldest-first", "--type", of, "--server", &server];
+        let status = custody(&["--json", "status", "--server", &server], self.below.path());
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        // Answers may come before the views have read what was recorded last.
+        let last = (status["log"]["head"].as_u64().unwrap() - 1).to_string();
+        let list = ["--json", "events", "list", "--oldest-first", "--type", of, "--at-least", &last];
+        let list = [&list[..], &["--server", &server]].concat();
         let list = custody(&list, self.below.path());
         let lines = String::from_utf8(list.stdout).unwrap();
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
