@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use custody::domain::event::catalogue::{DataCollected, LogOpened};
+use custody::domain::event::catalogue::{DataCollected, LogOpened, ServiceRegistered};
 use custody::domain::event::*;
 use custody::domain::id::{EventId, Id, Mark, SubjectId};
 use custody::domain::personal::Personal;
@@ -136,8 +136,8 @@ fn key(n: u64) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(key)
 }
 
-/// The first record names the log. The others are of one person each, as an app sends them; every
-/// fourth has a field that is sealed.
+/// The first record names the log, the second registers a service. The others are of one person each,
+/// as an app sends them; every fourth has a field that is sealed.
 pub fn record(origin: &str, n: u64) -> NewRecord {
     let event_id = EventId(Uuid::from_u64_pair((n / 4096) << 16 | 0x7000 | (n % 4096), 1 << 63 | n));
     let at = time("2026-03-01T08:00:00.000Z").plus_ms(n as i64 * 10);
@@ -147,7 +147,11 @@ pub fn record(origin: &str, n: u64) -> NewRecord {
         activity: Some(id("station.photo")),
         ..Envelope::new(event_id, id("kstar-cn"), id("solar-app"), at)
     };
-    let body = if n == 0 { opened(origin) } else { collected(n) };
+    let body = match n {
+        0 => opened(origin),
+        1 => registered(),
+        n => collected(n),
+    };
     let event = Event { envelope, people: Vec::new(), body };
     let person = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % PEOPLE;
     let (link, identity) = (key(person), key(PEOPLE + person));
@@ -163,7 +167,7 @@ pub fn record(origin: &str, n: u64) -> NewRecord {
         index_key: &IndexKey::new(1, &[4; 32]),
         organisation: &key(0),
     };
-    let parties = if n == 0 { &[][..] } else { &[party] };
+    let parties = if n < 2 { &[][..] } else { &[party] };
     let record = seal(&event, parties, &how).expect("a record");
     NewRecord { emitter: id("solar-app"), event_id, header: record.header, pieces: record.pieces }
 }
@@ -174,6 +178,14 @@ fn opened(origin: &str) -> Body {
         region: Some(id("CN")),
         controller_group: Some(id("kstar")),
         format_version: Some(1),
+        ..Default::default()
+    }))
+}
+
+fn registered() -> Body {
+    Body::ServiceRegistered(Box::new(ServiceRegistered {
+        service: Some(id("solar")),
+        owner: Some(id("kstar-cn")),
         ..Default::default()
     }))
 }

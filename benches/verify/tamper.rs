@@ -68,6 +68,7 @@ pub fn run(runtime: &Runtime, house: &House, place: &Path) {
     lines::events(&mut trial);
     lines::pieces(&mut trial);
     places::checkpoints(&mut trial);
+    places::bits(&mut trial);
     places::manifests(&mut trial);
     places::sizes(&mut trial);
     places::histories(&mut trial);

@@ -52,6 +52,34 @@ pub fn checkpoints(trial: &mut Trial) {
     trial.once("the same, listed by a stranger", copy.path(), 30, None);
 }
 
+/// Where the other ways have not been.
+pub fn bits(trial: &mut Trial) {
+    let bundle = trial.sealed.clone();
+    let flipped = |name: &str, word: &str| {
+        let mut bytes = std::fs::read(bundle.join(name)).expect("a file");
+        let at = bytes.windows(word.len()).position(|found| found == word.as_bytes());
+        bytes[at.expect("the word")] ^= 1;
+        bytes
+    };
+    let registers = flipped("registers.ndjson", "solar");
+    let what = "a bit flipped in registers.ndjson";
+    trial.thrice(what, &bundle, REFUSED, |copy| copy.put("registers.ndjson", &registers));
+    // What is said to people is the operator's to say: altered by anybody else it is refused.
+    for (name, word) in [("cover.txt", "export-1"), ("README.txt", "openssl")] {
+        let copy = trial.copy(&bundle);
+        copy.put(name, &flipped(name, word));
+        trial.once(&format!("a bit flipped in {name}"), copy.path(), 30, None);
+        sign_again(copy.path(), &forger(&Manifest::key_name(ORIGIN)), |_| {});
+        trial.once("the same, listed by a stranger", copy.path(), 30, None);
+    }
+    let copy = trial.copy(&bundle);
+    copy.put(MANIFEST, &flipped(MANIFEST, "export-1"));
+    trial.once("a bit flipped in the manifest", copy.path(), 30, None);
+    let copy = trial.copy(&bundle);
+    copy.put("edge", &base64(&[7; 32]).into_bytes());
+    trial.once("a hash in an edge that has none", copy.path(), 30, None);
+}
+
 pub fn manifests(trial: &mut Trial) {
     let key_name = Manifest::key_name(ORIGIN);
     let copy = trial.copy(&trial.headers);
@@ -76,9 +104,8 @@ pub fn manifests(trial: &mut Trial) {
     trial.once("no manifest", copy.path(), 40, None);
 
     type Lie = fn(&mut Manifest);
-    let lies: [(&str, Lie); 8] = [
+    let lies: [(&str, Lie); 7] = [
         ("one event more", |m| m.counts.events += 1),
-        ("another level", |m| m.level = Level::Sealed),
         ("another log", |m| m.origin = OTHER.to_owned()),
         ("a range that ends before", |m| m.to -= 1),
         ("a range that ends beyond the checkpoint", |m| m.to += 1),
@@ -90,6 +117,9 @@ pub fn manifests(trial: &mut Trial) {
         let copy = trial.copy(&trial.headers);
         trial.signed(&format!("signed: {what}"), &copy, 30, lie);
     }
+    let copy = trial.copy(&trial.headers);
+    trial.signed("signed: another level, with files of this one", &copy, 40, |m| m.level = Level::Sealed);
+    drop(copy);
     let copy = trial.copy(&trial.headers);
     copy.put("positions", b"1\n");
     trial.once("a file that is not listed", copy.path(), 30, None);
@@ -195,10 +225,6 @@ pub fn archives(trial: &mut Trial) {
         behind(&[&entry[..], &ustar::END].concat());
         trial.once(&format!("in the archive, {what}"), &path, 40, None);
     }
-    behind(&ustar::header("positions", ustar::MAX_FILE).expect("a header"));
-    let bomb = end + ustar::BLOCK as u64 + (ustar::MAX_FILE + 1) + ustar::END.len() as u64;
-    file.set_len(bomb).expect("sparse");
-    trial.once("in the archive, 8 GiB of zeros that nothing lists", &path, 30, None);
     behind(&[&ustar::END[..], &ustar::END].concat());
     trial.once("zeros behind the archive's end", &path, 40, None);
     behind(&ustar::END[ustar::BLOCK..]);
@@ -208,6 +234,14 @@ pub fn archives(trial: &mut Trial) {
     file.read_exact_at(&mut byte, length / 2).expect("a byte");
     file.write_all_at(&[byte[0] ^ 1], length / 2).expect("flipped");
     trial.once("a bit flipped in the middle of the archive", &path, 30, None);
+    let places = ustar::scan(&file).expect("an archive");
+    let last = places.values().map(|place| place.offset).max().expect("a file") - ustar::BLOCK as u64;
+    let bomb = ustar::header("positions", ustar::MAX_FILE).expect("a header");
+    file.set_len(last).expect("cut");
+    file.write_all_at(&bomb, last).expect("written");
+    let rest = ustar::BLOCK as u64 + (ustar::MAX_FILE + 1) + ustar::END.len() as u64;
+    file.set_len(last + rest).expect("sparse");
+    trial.once("in the archive, 8 GiB of zeros that nothing lists", &path, 30, None);
     file.set_len(length / 2).expect("cut");
     trial.once("the archive cut in half", &path, 40, None);
 }
