@@ -5,19 +5,23 @@
 
 pub mod access;
 pub mod alarms;
+pub mod backup;
 pub mod erase;
 pub mod error;
 pub mod events;
 pub mod exports;
+pub mod findings;
 pub mod fsck;
 pub mod house;
 pub mod keys;
 pub mod ledger;
 pub mod locators;
 pub mod matter;
+pub mod mirror;
 pub mod own;
 pub mod record;
 pub mod rules;
+pub mod scrub;
 pub mod status;
 pub mod subjects;
 pub mod vault_mark;
@@ -57,9 +61,14 @@ pub struct App {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) exports: exports::Exports,
     pub(crate) erasures: Arc<erase::Erasures>,
+    pub(crate) backups: backup::Backups,
     /// Held to read by whoever records, from asking for keys until the log has the records, so that
     /// an erasure can wait for them.
     pub(crate) recording: tokio::sync::RwLock<()>,
+    pub(crate) keys: keys::Rotation,
+    mirror: Option<Arc<dyn mirror::Mirror>>,
+    pub(crate) scrubbing: scrub::Scrubbing,
+    pub(crate) detecting: findings::Detecting,
     pub(crate) house: House,
     pub(crate) started_at: Timestamp,
     /// Set while the one event is recorded that a log may take which is not what was published.
@@ -80,6 +89,10 @@ pub struct Ports {
     pub ledger: Arc<Ledger>,
     pub exports: exports::Exports,
     pub erasures: erase::Erasures,
+    pub backups: backup::Backups,
+    pub keys: keys::Rotation,
+    /// `None` where the stores have no second copy.
+    pub mirror: Option<Arc<dyn mirror::Mirror>>,
 }
 
 impl App {
@@ -100,8 +113,13 @@ impl App {
             ledger: ports.ledger,
             exports: ports.exports,
             erasures: Arc::new(ports.erasures),
+            backups: ports.backups,
             recording: tokio::sync::RwLock::default(),
             recovering: AtomicBool::new(false),
+            keys: ports.keys,
+            mirror: ports.mirror,
+            scrubbing: scrub::Scrubbing::default(),
+            detecting: findings::Detecting::default(),
             house,
             fingerprinter: Fingerprinter::new(&secret),
             organisations: RwLock::default(),

@@ -1,6 +1,7 @@
 //! The command line: one file per command. Those that ask a running service are gRPC clients like
 //! everybody else's; those that touch files take the data directory's lock.
 
+pub mod backup;
 pub mod bench;
 pub mod client;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod demo;
 pub mod events;
 pub mod exit;
 pub mod export;
+pub mod findings;
 pub mod fsck;
 pub mod json;
 pub mod keyring;
@@ -17,10 +19,12 @@ pub mod record;
 pub mod recover;
 pub mod register;
 pub mod report;
+pub mod restore;
 pub mod serve;
 pub mod status;
 pub mod subject;
 pub mod token;
+pub mod transfers;
 pub mod verify;
 pub mod views;
 
@@ -74,6 +78,12 @@ enum Command {
     /// Look at recorded events
     #[command(subcommand)]
     Events(events::Events),
+    /// What breaks the policy or the law
+    #[command(subcommand)]
+    Findings(findings::Findings),
+    /// Where data went across borders, and what allowed it
+    #[command(subcommand)]
+    Transfers(transfers::Transfers),
     /// Show how the service is doing
     Status(status::Status),
     /// Look after the views
@@ -84,13 +94,17 @@ enum Command {
     Ledger(ledger::Ledger),
     /// Go on under another name after a loss of published records, while the service is stopped
     Recover(recover::Recover),
+    /// Make an encrypted backup of a running service; list and check backups
+    Backup(backup::Backup),
+    /// Make a data directory from a backup, while the service is stopped
+    Restore(restore::Restore),
     /// Re-read and re-hash everything that is stored
     Fsck(fsck::Fsck),
     /// Make a bundle that an authority, an auditor or a data subject can check
     Export(Box<export::Export>),
     /// Check an export bundle, offline, trusting only what you bring
     Verify(verify::Verify),
-    /// Look after the keys, while the service is stopped
+    /// Look after the keys, of a running service or offline
     Keyring(keyring::Keyring),
     /// Make and revoke tokens
     Token(token::Token),
@@ -137,6 +151,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Fsck(fsck) => fsck::run(fsck, output),
         Command::Verify(verify) => verify::run(verify, output),
         Command::Serve(serve) => serve::run(serve, output),
+        Command::Restore(restore) => restore::run(restore, output),
+        Command::Backup(command) => block_on(backup::run(command, output)),
         Command::Recover(recover) => recover::run(recover, output),
         Command::Ledger(command) => block_on(ledger::run(command, output)),
         Command::Export(command) => block_on(export::run(*command, output)),
@@ -149,6 +165,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Register(command) => block_on(register::apply(command, output)),
         Command::Subject(command) => block_on(subject::run(command, output)),
         Command::Events(command) => block_on(events::run(command, output)),
+        Command::Findings(command) => block_on(findings::run(command, output)),
+        Command::Transfers(command) => block_on(transfers::run(command, output)),
         Command::Status(command) => block_on(status::run(command, output)),
         Command::Views(command) => block_on(views::run(command, output)),
         Command::Bench(command) => block_on(bench::run(command, output)),
@@ -203,6 +221,10 @@ mod tests {
             "custody subject erase --subject h --cause case --case C-1 --evidence-too --yes",
             "custody events list --type DataCollected --limit 5",
             "custody events gaps",
+            "custody findings list --code F-CHILD --closed --language zh",
+            "custody findings close key --reason corrected --note n",
+            "custody transfers uncovered --importer aws --occurred-from 2026-01-01T00:00:00Z",
+            "custody transfers counters",
             "custody status --server http://127.0.0.1:1 --token-file t",
             "custody views rebuild",
             "custody fsck --offline --data-dir d --keyring k",
@@ -213,6 +235,16 @@ mod tests {
             "custody export fetch x --out b.tar",
             "custody verify bundle.tar --policy p --since c --tag-keys t --max-age 7d --json",
             "custody keyring show",
+            "custody keyring backup /safe/custody.keyring",
+            "custody backup --server http://x --json",
+            "custody backup list",
+            "custody backup verify custody-data.backups/20261123T042500Z-12345 --keyring k",
+            "custody restore --from b --data-dir d --keyring k --declare-outside-lost",
+            "custody keyring --server http://x rotate lookup",
+            "custody keyring add checkpoint",
+            "custody keyring activate checkpoint 2",
+            "custody keyring remove kek 1 --yes",
+            "custody keyring --data-dir d --keyring k rewrap --offline",
             "custody token new --name a --role emitter",
             "custody config",
             "custody bench ingest --events 10 --batch 5 --connections 2 --in-flight 3 --subjects 9 --new-share 0.01 --seed 7 --server http://x",

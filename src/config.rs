@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
 use crate::domain::id::{Country, Id, Regime};
+use crate::mirror::OnFailure;
 
 pub use layers::{DEFAULT_TOML, Layers};
 
@@ -24,9 +25,12 @@ pub struct Config {
     pub access: Access,
     pub ledger: Ledger,
     pub outside: Outside,
+    pub keys: Keys,
     pub limits: Limits,
     pub disk: Disk,
     pub exports: Exports,
+    pub backup: Backup,
+    pub mirror: Mirror,
     pub log: Log,
 }
 
@@ -87,6 +91,14 @@ pub struct Outside {
     pub declared_lost: bool,
 }
 
+/// The life of key-encryption keys, and of what is encrypted under them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// 0: replaced by hand only.
+    pub kek_days: u64,
+    pub kek_keep_days: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     pub log_queue_bytes: u64,
@@ -106,6 +118,22 @@ pub struct Disk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exports {
     pub keep_hours: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// `None`: beside the data directory.
+    pub directory: Option<PathBuf>,
+}
+
+/// The second copy of log and vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// `None`: there is none.
+    pub directory: Option<PathBuf>,
+    pub on_failure: OnFailure,
+    /// Said for one start only, by a flag of `custody serve`: it is no key of the configuration.
+    pub anew: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +167,7 @@ impl Default for Config {
                 witness_timeout_ms: 10_000,
             },
             outside: Outside::default(),
+            keys: Keys { kek_days: 7, kek_keep_days: 28 },
             limits: Limits {
                 log_queue_bytes: 64 << 20,
                 people_cached: 200_000,
@@ -148,6 +177,8 @@ impl Default for Config {
             },
             disk: Disk { reserve_bytes: 2 << 30, reserve_percent: 5 },
             exports: Exports { keep_hours: 72 },
+            backup: Backup::default(),
+            mirror: Mirror { directory: None, on_failure: OnFailure::Stop, anew: false },
             log: Log { filter: "info,fjall=warn,lsm_tree=warn".to_owned() },
         }
     }
@@ -174,11 +205,18 @@ impl std::error::Error for Problems {}
 impl Config {
     /// Where the outside copy lies.
     pub fn outside_path(&self) -> PathBuf {
-        self.outside.path.clone().unwrap_or_else(|| {
-            let mut name = plain(&self.data.directory).into_os_string();
-            name.push(".outside");
-            name.into()
-        })
+        self.outside.path.clone().unwrap_or_else(|| self.beside_data(".outside"))
+    }
+
+    /// Where backups are made.
+    pub fn backup_path(&self) -> PathBuf {
+        self.backup.directory.clone().unwrap_or_else(|| self.beside_data(".backups"))
+    }
+
+    fn beside_data(&self, ending: &str) -> PathBuf {
+        let mut name = plain(&self.data.directory).into_os_string();
+        name.push(ending);
+        name.into()
     }
 
     /// Whether the values fit together. Reads no file.
@@ -212,6 +250,41 @@ impl Config {
                 self.outside_path().display(),
                 self.data.directory.display()
             ));
+        }
+        if plain(&self.backup_path()).starts_with(plain(&self.data.directory)) {
+            problems.push(format!(
+                "backup.directory {} lies inside data.directory {}: what takes the one would take the other; name a \
+                 place outside it",
+                self.backup_path().display(),
+                self.data.directory.display()
+            ));
+        }
+        if plain(&self.data.keyring).starts_with(plain(&self.backup_path())) {
+            problems.push(format!(
+                "data.keyring {} lies inside backup.directory {}: a copy of the backups would hold the keys to them; \
+                 name a place outside it",
+                self.data.keyring.display(),
+                self.backup_path().display()
+            ));
+        }
+        if let Some(mirror) = self.mirror.directory.as_deref() {
+            let (mine, data) = (plain(mirror), plain(&self.data.directory));
+            if mine.starts_with(&data) || data.starts_with(&mine) {
+                problems.push(format!(
+                    "mirror.directory {} and data.directory {} lie inside each other: what takes the one would take the \
+                     other; name a place on another disk",
+                    mirror.display(),
+                    self.data.directory.display()
+                ));
+            }
+            if plain(&self.data.keyring).starts_with(plain(mirror)) {
+                problems.push(format!(
+                    "data.keyring {} lies inside mirror.directory {}: whoever has the mirror would have the keys to it; \
+                     name a place outside it",
+                    self.data.keyring.display(),
+                    mirror.display()
+                ));
+            }
         }
         if self.group.origin.as_str().contains('+') {
             problems.push("group.origin has a plus, which no name of a signing key may have".to_owned());
@@ -273,6 +346,13 @@ impl Config {
                 problems.push(format!("{key} is {value}: the least that works is {least}"));
             }
         }
+        for (key, days, least) in
+            [("keys.kek_days", self.keys.kek_days, 0), ("keys.kek_keep_days", self.keys.kek_keep_days, 1)]
+        {
+            if !(least..=3_650).contains(&days) {
+                problems.push(format!("{key} is {days}: from {least} to 3650"));
+            }
+        }
         if self.disk.reserve_percent > 90 {
             problems.push(format!("disk.reserve_percent is {}: at most 90", self.disk.reserve_percent));
         }
@@ -326,6 +406,34 @@ mod tests {
         }
         assert!(problems(|c| c.data.keyring = "custody-data/../k".into()).is_empty());
         assert!(problems(|c| c.data.keyring = "custody-data.keyring".into()).is_empty());
+    }
+
+    #[test]
+    fn the_mirror_lies_beside_the_data_and_not_around_the_keyring() {
+        for place in ["custody-data/m", ".", "custody-data"] {
+            let found = problems(|c| c.mirror.directory = Some(place.into()));
+            assert!(
+                found.iter().any(|problem| problem.contains("lie inside each other")),
+                "{place}: {found:?}"
+            );
+        }
+        let around = problems(|c| {
+            c.mirror.directory = Some("m".into());
+            c.data.keyring = "m/k".into();
+        });
+        assert!(around.len() == 1 && around[0].contains("keys to it"), "{around:?}");
+    }
+
+    #[test]
+    fn backups_lie_neither_in_the_data_nor_around_the_keyring() {
+        let inside = problems(|c| c.backup.directory = Some("custody-data/../custody-data/b".into()));
+        assert!(inside.len() == 1 && inside[0].contains("backup.directory"), "{inside:?}");
+        let around = problems(|c| {
+            c.backup.directory = Some("b".into());
+            c.data.keyring = "b/k".into();
+        });
+        assert!(around.len() == 1 && around[0].contains("keys to them"), "{around:?}");
+        assert!(Config::default().backup_path().ends_with("custody-data.backups"));
     }
 
     #[test]

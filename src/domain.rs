@@ -1,8 +1,12 @@
 //! Pure rules: no I/O, no async, no clock, no randomness.
 
+pub mod erasure;
 pub mod event;
+pub mod finding;
 pub mod id;
 pub mod identity;
+pub mod law;
 pub mod personal;
 pub mod time;
+pub mod transfer;
 pub mod vocabulary;

@@ -20,6 +20,7 @@
 
 mod audit;
 mod book;
+mod books;
 mod follow;
 mod hashes;
 pub mod http;
@@ -43,13 +44,37 @@ use crate::log::{self, Log};
 use crate::record;
 pub use audit::Audit;
 use book::Book;
+pub use books::{BookFault, BookFaultKind};
 use hashes::Hashes;
+pub use names::naming;
 use point::Point;
 pub use prove::{Growth, Inclusion};
 use standing::Standing;
 pub use standing::{Loss, Status};
 use tlog::{Hash, Invalid, SignedCheckpoint, Signer};
 use witness::Witnesses;
+
+/// What a directory of checkpoints knows of a log.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// The newest checkpoint under the newest name.
+    pub newest: SignedCheckpoint,
+    /// It went on under another name than the one asked for.
+    pub continued: bool,
+}
+
+/// The newest that was published of a log of this name, in the outside copy or in `ledger/` of a data
+/// directory. Nothing is checked against a log: whoever restores one has none yet.
+pub fn published_in(directory: &Path, origin: &str) -> Result<Option<Outside>, Error> {
+    let book = Book::of(directory);
+    let known = book.origins()?;
+    let mut name = origin.to_owned();
+    while known.contains(&names::next(&name)) {
+        name = names::next(&name);
+    }
+    let newest = book.newest(&name)?;
+    Ok(newest.map(|newest| Outside { newest, continued: name != origin }))
+}
 
 /// Why the ledger cannot do what was asked.
 #[derive(Debug, thiserror::Error)]

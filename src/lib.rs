@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod export;
 pub mod ledger;
 pub mod limits;
 pub mod log;
+pub mod mirror;
 pub mod pb;
 pub mod record;
 pub mod server;

@@ -26,6 +26,8 @@ pub const RECIPIENTS: usize = 32;
 pub const REGIMES: usize = 8;
 /// Any other list in a body.
 pub const LIST: usize = 64;
+/// Longest written value in the name of a finding, in bytes. A title of blanks that are escaped fits.
+pub const FINDING_VALUE_BYTES: usize = 2_048;
 /// Events that one retraction may name.
 pub const RETRACTED: usize = 1_000;
 /// Events of one batch request.

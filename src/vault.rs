@@ -6,8 +6,11 @@
 //! clear. A crash between the vault's commit and the log's leaves a *pending* person, which is
 //! confirmed when the log is seen to hold them and destroyed when it is an hour old and does not.
 
+pub mod check;
 pub mod contract;
 pub mod keyring;
+pub mod rotation;
+pub mod scrub;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+use crate::domain::erasure::Left;
 use crate::domain::id::{Digest, Mark, SubjectId};
 pub use crate::domain::identity::resolve::{Act, Conflict, HolderKind, Use};
 use crate::domain::identity::{Identifier, Kind};
@@ -125,14 +129,14 @@ impl Error {
 /// * Nothing merges implicitly.
 /// * A key destroyed is gone from every file of the adapter when the call returns.
 #[async_trait]
-pub trait Vault: Send + Sync {
+pub trait Vault: rotation::Rotation + scrub::Scrub + Send + Sync {
     /// One resolution per entry, in order.
     async fn resolve(&self, entries: Vec<Entry>) -> Result<Vec<Resolution>, Error>;
 
     /// The keys of an organisation (controller) or a matter by name, made at first use.
     async fn holder_of(&self, kind: HolderKind, name: &str) -> Result<Arc<Holder>, Error>;
 
-    /// A holder by its handle; `NotFound` if it was never there or is erased altogether.
+    /// A holder by its handle; `NotFound` if it was never there or is erased.
     async fn holder(&self, subject: SubjectId) -> Result<Arc<Holder>, Error>;
 
     /// Everybody an identifier may mean, at one instant or ever. Creates nothing.
@@ -182,12 +186,32 @@ pub trait Vault: Send + Sync {
     /// Destroys people with their look-ups and keys.
     async fn destroy(&self, subjects: &[SubjectId]) -> Result<(), Error>;
 
-    /// Destroys everybody whose tomb is among these: what an older copy of the vault brought back. Says
-    /// how many there were. Cheap where as many tombs were buried before.
-    async fn bury(&self, tombs: &[Digest]) -> Result<u64, Error>;
+    /// Destroys people's identity keys and look-ups. Their link and evidence keys stay until an instant,
+    /// which `destroy` makes true.
+    async fn detach(&self, subjects: &[(SubjectId, Timestamp)]) -> Result<(), Error>;
+
+    /// The link and evidence key kept of an erased person, and until when; `NotFound` if none is.
+    async fn evidence_holder(&self, subject: SubjectId) -> Result<(Arc<Holder>, Timestamp), Error>;
+
+    /// Erased people whose evidence an identifier leads to. To be asked in disputes only.
+    async fn evidence_of(&self, identifier: &Identifier) -> Result<Vec<SubjectId>, Error>;
+
+    /// Erased people whose evidence's time is over.
+    async fn evidence_over(&self, now: Timestamp) -> Result<Vec<SubjectId>, Error>;
+
+    /// Erases again everybody whose tomb is among these: what an older copy of the vault brought back.
+    /// Says how many there were. Cheap where the same tombs were buried before.
+    async fn bury(&self, tombs: &[(Digest, Left)]) -> Result<u64, Error>;
 
     /// The keyed marks of an identifier under every living look-up key.
     fn marks(&self, identifier: &Identifier) -> Vec<Mark>;
+
+    /// One step of reading everything and saying what does not hold; from the default on until there is
+    /// no next. Holds up nobody who writes.
+    async fn check(&self, from: check::Cursor) -> Result<check::Step, Error>;
+
+    /// Those of them that are not here, or whose keys are destroyed.
+    async fn absent(&self, subjects: &[SubjectId]) -> Result<Vec<SubjectId>, Error>;
 
     /// What an operator needs to see.
     async fn status(&self) -> Result<Status, Error>;

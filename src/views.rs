@@ -12,15 +12,22 @@
 pub mod apply;
 pub mod ask;
 pub mod codec;
+pub mod counter;
 pub mod decode;
+pub mod erased;
 pub mod event_view;
+pub mod exported;
+pub mod farewell;
 mod feed;
+pub mod findings;
+pub mod flows;
 mod fold;
 pub mod generation;
 pub mod group;
 pub mod list;
 pub mod lock;
 pub mod mark;
+pub mod occurrences;
 pub mod own;
 pub mod people;
 pub mod person;
@@ -34,6 +41,7 @@ pub mod runner;
 pub mod sequence;
 pub mod shape;
 pub mod store;
+pub mod stretch;
 pub mod zone;
 
 #[cfg(any(test, feature = "testing"))]
@@ -50,13 +58,15 @@ pub use list::{Cursor, Filter, Page};
 pub use rebuild::{Comparison, Progress};
 pub use report::{Report, ReportOptions};
 
+use crate::domain::erasure::Left;
 use crate::domain::event::catalogue::ActivityRegistered;
-use crate::domain::id::{Id, SubjectId};
+use crate::domain::id::{Digest, Id, SubjectId};
 use crate::domain::time::Timestamp;
 use crate::log::Log;
 use crate::record::IndexKeys;
 use crate::{log, record};
 use ask::Ask;
+use erased::Erased;
 use generation::Generation;
 use reach::Reach;
 use registers::Registers;
@@ -74,11 +84,13 @@ pub struct Options {
     pub chunk_records: usize,
     /// Threads that decode ahead of the one that applies.
     pub decoders: usize,
+    /// Who is known to be erased before the log is read.
+    pub erased: Vec<(Digest, Left)>,
 }
 
 impl Options {
     pub fn new(dir: PathBuf) -> Options {
-        Options { dir, cache_bytes: 256 << 20, chunk_records: 65_536, decoders: 2 }
+        Options { dir, cache_bytes: 256 << 20, chunk_records: 65_536, decoders: 2, erased: Vec::new() }
     }
 }
 
@@ -135,12 +147,17 @@ pub struct Views {
     live: RwLock<Arc<Generation>>,
     /// Answers are incomplete until this position is reached: the store was made anew.
     incomplete: RwLock<Option<(u64, &'static str)>>,
-    /// Held by who makes or compares a generation.
-    second: Mutex<()>,
+    /// Held by who makes or compares a generation: the last number that one got since the start.
+    second: Mutex<u64>,
 }
 
 const FIRST: &str = "the views are built for the first time";
 const DAMAGED: &str = "the views' store was damaged or of another format and is built anew";
+
+/// Rows for people of whom only the tomb is known.
+fn by_tombs(tombs: &[(Digest, Left)]) -> Vec<store::Stored> {
+    tombs.iter().map(|(tomb, left)| (store::tomb(*tomb).to_vec(), Erased::by_tomb(*left).encode())).collect()
+}
 
 impl Views {
     /// Opens the views and starts to follow the log. A store that is damaged or of another format
@@ -153,10 +170,11 @@ impl Views {
         let present = generation::present(&options.dir)?;
         let mut why = FIRST;
         let mut live = None;
-        if let Some(number) = generation::current(&options.dir)? {
+        // A file that names what is not there was changed: nothing may answer as if it were whole.
+        if let Some(number) = generation::current(&options.dir)?.filter(|number| present.contains(number)) {
             // The store's own code may panic on bytes that it wrote and others changed.
             let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                Generation::open(&options, number, reach.clone(), None)
+                Generation::open(&options, number, reach.clone())
             }));
             match opened {
                 Ok(Ok(generation)) => live = Some(generation),
@@ -170,7 +188,7 @@ impl Views {
                     why = DAMAGED;
                 }
             }
-        } else if !present.is_empty() {
+        } else if !present.is_empty() || generation::current(&options.dir)?.is_some() {
             why = DAMAGED;
         }
         let mut incomplete = None;
@@ -178,7 +196,8 @@ impl Views {
             Some(live) => live,
             None => {
                 let number = present.last().map_or(1, |last| last + 1);
-                let made = Generation::open(&options, number, reach.clone(), None)?;
+                let seed = by_tombs(&options.erased);
+                let made = Generation::make(&options, number, reach.clone(), (seed, None))?;
                 generation::set_current(&options.dir, number)?;
                 incomplete = (head > 0).then_some((head, why));
                 made
@@ -198,6 +217,30 @@ impl Views {
 
     fn live(&self) -> Arc<Generation> {
         Arc::clone(&lock::read(&self.live))
+    }
+
+    /// Which of these tombs the views have read no *accepted* of.
+    pub fn not_accepted(&self, tombs: &[(Digest, Left)]) -> Result<Vec<(Digest, Left)>, Error> {
+        let reading = self.live().store.reading();
+        let mut lacking = Vec::new();
+        for tomb in tombs {
+            if erased::row(&reading, tomb.0)?.and_then(|row| row.accepted).is_none() {
+                lacking.push(*tomb);
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Which of these tombs the views do not know at all: what they say of those people must go.
+    pub fn unknown(&self, tombs: &[(Digest, Left)]) -> Result<Vec<(Digest, Left)>, Error> {
+        let reading = self.live().store.reading();
+        let mut unknown = Vec::new();
+        for tomb in tombs {
+            if erased::row(&reading, tomb.0)?.is_none() {
+                unknown.push(*tomb);
+            }
+        }
+        Ok(unknown)
     }
 
     /// One consistent state to ask several questions of.

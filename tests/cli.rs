@@ -157,14 +157,28 @@ fn events_go_in_by_line_and_come_out_in_tables_and_json() {
     let checked = run(&offline);
     assert_eq!(checked.status.code(), Some(0), "{} {}", out(&checked), err(&checked));
     assert!(out(&checked).contains("findings  0"), "{}", out(&checked));
-    let keys = run(&["keyring", "--data-dir", &data, "--keyring", &keyring, "show"]);
+    let keys = run(&["keyring", "--offline", "--data-dir", &data, "--keyring", &keyring, "show"]);
     assert!(out(&keys).contains("kek"), "{} {}", out(&keys), err(&keys));
-    for step in [&["new-epoch"][..], &["rewrap"], &["remove", "kek", "1"]] {
-        let mut command = custody(&["keyring", "--data-dir", &data, "--keyring", &keyring]);
+    for step in [&["rotate"][..], &["rewrap"], &["remove", "kek", "1", "--yes"]] {
+        let mut command = custody(&["keyring", "--offline", "--data-dir", &data, "--keyring", &keyring]);
         let done = command.args(step).output().unwrap();
         assert_eq!(done.status.code(), Some(0), "{step:?}: {}", err(&done));
     }
-    Serving::start(folder.path()).stop();
+    let serving = Serving::start(folder.path());
+    let at = serving.address.as_str();
+    let keyring =
+        |arguments: &[&str]| custody(&["keyring", "--server", at]).args(arguments).output().unwrap();
+    let rotated = keyring(&["rotate"]);
+    assert_eq!(rotated.status.code(), Some(0), "{}", err(&rotated));
+    let only_said = keyring(&["remove", "kek", "2"]);
+    assert_eq!(only_said.status.code(), Some(1), "{} {}", out(&only_said), err(&only_said));
+    assert!(out(&only_said).contains("every backup of the vault"), "{}", out(&only_said));
+    assert_eq!(keyring(&["remove", "kek", "3", "--yes"]).status.code(), Some(2), "it is in use");
+    let removed = keyring(&["remove", "kek", "2", "--yes"]);
+    assert_eq!(removed.status.code(), Some(0), "{}", err(&removed));
+    let shown = out(&keyring(&["show"]));
+    assert!(shown.contains("kek-3") && shown.contains("destroyed"), "{shown}");
+    serving.stop();
 }
 
 #[test]

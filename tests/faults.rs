@@ -136,6 +136,53 @@ fn a_full_disk_is_said_and_recording_goes_on_when_there_is_room() {
     assert_checks(&sandbox.root().join("data"));
 }
 
+/// Erasing needs room, too, for its events and its tomb: on a full disk it says so, and is carried
+/// through when there is room, or by the next start.
+#[test]
+fn an_erasure_on_a_full_disk_is_carried_through_later() {
+    let below = workplace();
+    let sandbox = Sandbox::new(below.path()).unwrap();
+    let served = sandboxed(&sandbox);
+    let runtime = runtime();
+    let erase = async |client: &Client| {
+        let request = pb::EraseSubjectsRequest {
+            subjects: vec![pb::SubjectName {
+                name: Some(pb::subject_name::Name::Identifier(account("person-3"))),
+            }],
+            cause: pb::IdentityErasureCause::Operator as i32,
+            evidence_too: true,
+            ..Default::default()
+        };
+        client.erasures().erase_subjects(request).await
+    };
+    let kept = runtime.block_on(async {
+        let client = connect(&served).await;
+        let kept = record(&client, "person", 10).await;
+        sandbox.set_faults(&[Fault::FullAfter { bytes: 0 }]).unwrap();
+        let refused = erase(&client).await.unwrap_err();
+        assert!(sandbox.trace().unwrap().faults().contains(&28), "no ENOSPC: {refused:?}");
+        sandbox.set_faults(&[]).unwrap();
+        // What had begun goes on by itself, and then nobody is found any more.
+        if let Err(again) = erase(&client).await {
+            assert_eq!(again.code(), Code::NotFound, "{again:?}");
+        }
+        kept
+    });
+    served.stop();
+    let served = sandboxed(&sandbox);
+    runtime.block_on(async {
+        let client = connect(&served).await;
+        assert_eq!(erase(&client).await.unwrap_err().code(), Code::NotFound);
+        let others: Acknowledged =
+            kept.into_iter().enumerate().filter(|(n, _)| *n != 3).map(|(_, k)| k).collect();
+        assert_kept(&client, &others).await;
+        let status = status(&client).await;
+        assert!(status.alarms.is_empty(), "{:?}", status.alarms);
+    });
+    served.stop();
+    assert_checks(&sandbox.root().join("data"));
+}
+
 fn assert_room_is_missing(refusal: &tonic::Status) -> String {
     let details = refusal.get_error_details();
     assert!(matches!(refusal.code(), Code::ResourceExhausted | Code::Unavailable), "{refusal:?} {details:?}");
@@ -237,7 +284,7 @@ fn a_keyring_that_is_missing_or_foreign_is_refused_with_the_way_out() {
     std::fs::rename(&keyring, &aside).unwrap();
     let missing = refused(&ours, &keyring);
     assert!(
-        missing.contains("there is no keyring at") && missing.contains("put the keyring of"),
+        missing.contains("there is no keyring at") && missing.contains("put the newest copy of"),
         "{missing}"
     );
     assert!(!keyring.exists(), "a new keyring beside a full directory would hide the loss");

@@ -400,6 +400,17 @@ fn a_full_disk_refuses_growth_until_there_is_room() {
 }
 
 #[test]
+fn a_program_is_killed_before_the_change_that_was_chosen() {
+    let (_dir, sandbox) = sandbox();
+    // A file is made, is born, is written to; then it would be written to again.
+    sandbox.set_faults(&[Fault::KillAfter { records: 3 }]).expect("faults");
+    let mut child = Running::start(&sandbox, "script", "write f 0 x 3\nwrite f 3 y 3\nwrite f 6 z 3");
+    let said: Vec<_> = std::iter::from_fn(|| child.hear()).collect();
+    assert_eq!(said, ["ok"]);
+    assert_eq!(fs::read_to_string(sandbox.root().join("f")).expect("the file"), "xxx");
+}
+
+#[test]
 fn a_trace_tells_a_server_that_syncs_from_one_that_does_not() {
     for syncs in [true, false] {
         let (_dir, sandbox) = sandbox();

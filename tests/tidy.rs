@@ -121,6 +121,26 @@ fn data_flows_one_way() {
         ),
     );
     nobody(
+        "a backup is of files: it is handed its keys, and knows neither log nor vault",
+        offenders(
+            "src/backup",
+            &["src/backup/tests.rs"],
+            &[
+                "crate::vault",
+                "crate::log",
+                "crate::ledger",
+                "crate::views",
+                "crate::app",
+                "crate::api",
+                "crate::cli",
+                "crate::server",
+                "crate::config",
+                "tokio",
+                "tonic",
+            ],
+        ),
+    );
+    nobody(
         "use cases know no transport",
         offenders("src/app", &[], &["crate::api", "crate::pb", "crate::cli"]),
     );

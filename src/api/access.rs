@@ -21,7 +21,11 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.AdminService/GetEmitterGaps", &[Officer, Auditor, Operator]),
     rpc_of("/custody.v1.AdminService/GetStatus", &[Officer, Auditor, Operator]),
     rpc_of("/custody.v1.AdminService/RebuildViews", &[Operator]),
+    rpc_of("/custody.v1.BackupService/CreateBackup", &[Operator]),
+    rpc_of("/custody.v1.BackupService/ListBackups", &[Operator]),
     rpc_of("/custody.v1.ErasureService/EraseSubjects", &[Officer]),
+    rpc_of("/custody.v1.ErasureService/GetErasureCertificate", &[Officer, Auditor]),
+    rpc_of("/custody.v1.ErasureService/ListKeptEvidence", &[Officer]),
     rpc_of("/custody.v1.EventService/GetEvent", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.EventService/ListEvents", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.ExportService/CreateExport", &[Officer, Auditor]),
@@ -30,9 +34,21 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.ExportService/GetExport", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.ExportService/ListExports", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.ExportService/WatchExport", &[Officer, Auditor, Regulator]),
+    rpc_of("/custody.v1.FindingService/AcknowledgeFinding", &[Officer]),
+    rpc_of("/custody.v1.FindingService/CloseFinding", &[Officer]),
+    rpc_of("/custody.v1.FindingService/GetFinding", &[Officer, Auditor]),
+    rpc_of("/custody.v1.FindingService/ListFindings", &[Officer, Auditor]),
+    rpc_of("/custody.v1.FindingService/ListRules", &[Officer, Auditor, Regulator]),
+    rpc_of("/custody.v1.FindingService/ReopenFinding", &[Officer]),
     rpc_of("/custody.v1.IngestService/BatchRecordEvents", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/RecordEvent", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/StreamEvents", &[Emitter, Officer]),
+    rpc_of("/custody.v1.KeyService/ActivateKey", &[Operator]),
+    rpc_of("/custody.v1.KeyService/AddKey", &[Operator]),
+    rpc_of("/custody.v1.KeyService/DestroyKey", &[Operator]),
+    rpc_of("/custody.v1.KeyService/ListKeys", &[Auditor, Operator]),
+    rpc_of("/custody.v1.KeyService/PreviewDestroyKey", &[Operator]),
+    rpc_of("/custody.v1.KeyService/RewrapKeys", &[Operator]),
     rpc_of("/custody.v1.LedgerService/GetCheckpoint", &[Officer, Auditor, Regulator, Operator]),
     rpc_of("/custody.v1.LedgerService/GetConsistencyProof", &[Officer, Auditor, Regulator, Operator]),
     rpc_of("/custody.v1.LedgerService/GetInclusionProof", &[Officer, Auditor, Regulator, Operator]),
@@ -41,6 +57,9 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.SubjectService/FindSubject", &[Officer]),
     rpc_of("/custody.v1.SubjectService/GetSubjectReport", &[SubjectApp, Officer, Auditor]),
     rpc_of("/custody.v1.SubjectService/ListSubjectEvents", &[SubjectApp, Officer, Auditor]),
+    rpc_of("/custody.v1.TransferService/ListExportCounters", &[Officer, Auditor, Regulator]),
+    rpc_of("/custody.v1.TransferService/ListTransfers", &[Officer, Auditor, Regulator]),
+    rpc_of("/custody.v1.TransferService/ListUncoveredTransfers", &[Officer, Auditor, Regulator]),
 ];
 
 /// The table's entry of a path.
@@ -98,9 +117,15 @@ mod tests {
         };
         assert!(may(Emitter).iter().all(|path| path.contains("IngestService")));
         assert!(
-            may(Operator).iter().all(|path| path.contains("AdminService") || path.contains("LedgerService")),
+            may(Operator).iter().all(|path| {
+                ["AdminService", "BackupService", "KeyService", "LedgerService"]
+                    .iter()
+                    .any(|service| path.contains(service))
+            }),
             "an operator reads nothing about people"
         );
+        let keys = may(Auditor).into_iter().filter(|path| path.contains("KeyService"));
+        assert_eq!(keys.collect::<Vec<_>>(), ["/custody.v1.KeyService/ListKeys"]);
         assert!(!may(Auditor).iter().any(|path| path.contains("Ingest") || path.contains("FindSubject")));
         let caller = Caller { roles: vec![Role::Recipient], ..Caller::local() };
         let refused = rpc("/custody.v1.IngestService/RecordEvent").unwrap().admit(&caller).unwrap_err();

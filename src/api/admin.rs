@@ -76,6 +76,10 @@ impl AdminService for Admin {
                 generation: status.vault.generation,
             }),
             alarms: status.alarms.into_iter().map(alarm).collect(),
+            mirror: status.mirror.map(|mirror| pb::MirrorStatus {
+                directory: mirror.directory.display().to_string(),
+                failing: mirror.failing.unwrap_or_default(),
+            }),
             ledger: Some(pb::LedgerStatus {
                 origin: status.ledger.origin,
                 tree_size: status.ledger.size,
@@ -214,8 +218,10 @@ impl Watch for Telling {
     async fn finding(&mut self, finding: Finding) {
         let finding = pb::StorageFinding {
             position: finding.position,
-            code: finding.code.to_string(),
+            code: finding.code.as_str().to_owned(),
             message: finding.message,
+            place: finding.place,
+            way_out: finding.code.way_out().to_owned(),
         };
         let _ = self.told.send(Ok(message(pb::check_storage_response::Message::Finding(finding)))).await;
     }
@@ -224,13 +230,14 @@ impl Watch for Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::fsck::Code;
 
     /// More news than may wait, for a client that reads when it likes.
     #[tokio::test]
     async fn a_slow_client_gets_every_finding_and_one_that_left_holds_nothing_up() {
         let (told, mut answers) = mpsc::channel(2);
         let mut telling = Telling { told, watch: Stopwatch::start() };
-        let found = |n: u64| Finding { position: Some(n), code: "log_damage", message: String::new() };
+        let found = |n: u64| Finding::new(Code::LogDamage, "").at(n);
         let checking = tokio::spawn(async move {
             for n in 0..50 {
                 telling.progress(n, 50);

@@ -35,6 +35,9 @@ pub struct State<'a> {
     pub ledger: &'a ledger::Status,
     pub older_vault: Option<String>,
     pub unfinished_erasure: Option<String>,
+    /// Why keys are not replaced, and what has to be done with them by hand.
+    pub keys: (Option<String>, Option<String>),
+    pub mirror: Option<String>,
     pub stale: Option<String>,
     pub lag: u64,
     pub disk: Option<Seen>,
@@ -48,7 +51,9 @@ impl App {
             log,
             ledger,
             older_vault: self.vault_mark.older().map(|older| older.to_string()),
-            unfinished_erasure: self.erasures.failing(),
+            unfinished_erasure: self.erasures.failing().or_else(|| self.scrubbing.failing()),
+            keys: (self.keys.failing(), self.keys.by_hand()),
+            mirror: self.mirror().and_then(|mirror| mirror.failing),
             stale: self.views.stale(),
             lag: self.views.lag(),
             disk: self.reserve.seen(),
@@ -109,6 +114,15 @@ impl State<'_> {
                 "see what the message names; it is tried again every minute and at every start",
             );
         }
+        if let Some(why) = &self.mirror {
+            raise(
+                "mirror_failing",
+                format!("the second copy lacks something: {why}"),
+                "mount or replace its disk; it is brought up to date every minute by itself; for a new, empty place restart with \
+                 `custody serve --new-mirror`",
+            );
+        }
+        wrong_with_keys(&self.keys, &mut raise);
         if let Some(why) = &self.stale {
             raise(
                 "views_stale",
@@ -125,6 +139,27 @@ impl State<'_> {
         }
         wrong_with_ledger(self.ledger, &mut raise);
         alarms
+    }
+}
+
+fn wrong_with_keys(
+    (failing, by_hand): &(Option<String>, Option<String>),
+    raise: &mut dyn FnMut(&'static str, String, &'static str),
+) {
+    if let Some(why) = failing {
+        raise(
+            "key_rotation_failing",
+            format!("keys are not replaced as they should be: {why}"),
+            "see what the message names; it is tried again every minute, and nobody is locked out meanwhile",
+        );
+    }
+    if let Some(what) = by_hand {
+        raise(
+            "keyring_read_only",
+            what.clone(),
+            "write the keyring's text to a file of mode 600; stop; `custody keyring --keyring FILE rotate --offline` (or \
+             `remove`); put the file's text where the environment takes it from; start",
+        );
     }
 }
 
@@ -190,6 +225,8 @@ mod tests {
             ledger: &LEDGER,
             older_vault: None,
             unfinished_erasure: None,
+            keys: (None, None),
+            mirror: None,
             stale: None,
             lag: 0,
             disk: Some(Seen { free: 1, reserve: 2 }),

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{export, ledger, log, record, vault, views};
+use crate::{backup, export, ledger, log, record, vault, views};
 
 /// One thing that is wrong with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub enum Error {
     SubjectNotFound,
     #[error("there is no such event")]
     EventNotFound,
+    #[error("nothing of this key is found")]
+    FindingNotFound,
     #[error("no checkpoint of this size was published")]
     CheckpointNotFound,
     #[error("there is no such export, or it is kept no more")]
@@ -80,7 +82,7 @@ pub enum Error {
     #[error("the event's {what} would be larger than {limit} bytes")]
     TooLarge { what: &'static str, limit: usize },
     /// Something else has to be so first: `unknown_controller`, `unknown_service`, `reason_required`,
-    /// `export_not_ready`, `export_refused`.
+    /// `export_not_ready`, `export_refused`, `backup_refused`, `key_refused`, `confirmation_required`.
     #[error("{why}")]
     Precondition { reason: &'static str, why: String },
     /// `not_your_service`, `reserved_type`, `role_forbidden`.
@@ -169,6 +171,7 @@ impl Error {
             Error::Conflict { .. } | Error::ExportConflict => Code::AlreadyExists,
             Error::SubjectNotFound
             | Error::EventNotFound
+            | Error::FindingNotFound
             | Error::CheckpointNotFound
             | Error::ExportNotFound => Code::NotFound,
             Error::SubjectAmbiguous { .. } | Error::Precondition { .. } | Error::ReadOnly { .. } => {
@@ -191,6 +194,7 @@ impl Error {
             Error::Conflict { .. } => "event_id_conflict",
             Error::SubjectNotFound => "subject_not_found",
             Error::EventNotFound => "event_not_found",
+            Error::FindingNotFound => "finding_not_found",
             Error::CheckpointNotFound => "checkpoint_not_found",
             Error::ExportNotFound => "export_not_found",
             Error::ExportConflict => "export_id_conflict",
@@ -358,6 +362,17 @@ impl From<export::Error> for Error {
     }
 }
 
+impl From<backup::Error> for Error {
+    fn from(error: backup::Error) -> Self {
+        match error {
+            backup::Error::CalledOff => Error::stopping(),
+            backup::Error::Randomness => Error::fault("random", error),
+            // Names files of the operator who asked, and nothing of anybody.
+            other => Error::Precondition { reason: "backup_refused", why: other.to_string() },
+        }
+    }
+}
+
 impl From<record::Error> for Error {
     fn from(error: record::Error) -> Self {
         match error {
@@ -408,9 +423,12 @@ mod tests {
         let sources = [
             include_str!("error.rs"),
             include_str!("access.rs"),
+            include_str!("backup.rs"),
             include_str!("exports.rs"),
             include_str!("exports/make.rs"),
             include_str!("exports/scope.rs"),
+            include_str!("keys.rs"),
+            include_str!("keys/change.rs"),
             include_str!("record.rs"),
             include_str!("../api/access.rs"),
             include_str!("../api/auth.rs"),

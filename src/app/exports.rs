@@ -198,7 +198,7 @@ impl App {
         }
     }
 
-    async fn on_shelf<T: Send + 'static>(
+    pub(crate) async fn on_shelf<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Shelf) -> Result<T, export::Error> + Send + 'static,
     ) -> Result<T, Error> {

@@ -1,30 +1,57 @@
-//! Checks what is stored: every record is read again, parsed, and its pieces compared with the
-//! hashes in its header; on request the views are made anew and compared row by row.
+//! Checks what is stored, each store by itself and against the others: the log and its pieces, the
+//! index, the tree and what was signed of it, the vault, the outside copy, erasures in the making, kept
+//! exports, on request the views.
 //!
-//! It changes nothing. It needs no keys of people, so it works on a log whose people are erased.
+//! Promises: it changes nothing, and holds up nobody who writes; every finding has a code of `codes.rs`
+//! with its way out, and names a place; a healthy directory has none. Not promised: a verdict on what
+//! is written while it reads, nor on the free bytes that nobody reads. It keeps nothing, so a crash
+//! loses nothing.
+//!
+//! The order matters. The vault is read before the log, so that whoever is in it and settled is named
+//! by a record below the head that is taken then; tombs are read before the log's last records, so that
+//! each has its event there.
 
-use std::collections::BTreeSet;
+pub mod codes;
+mod log;
+mod outside;
+mod pieces;
+mod vault;
+mod work;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
 use crate::app::App;
 use crate::app::error::Error;
-use crate::domain::id::{EventId, Id};
-use crate::ledger::Audit;
-use crate::log::{self, Log, StoredRecord};
-use crate::record::Header;
-use crate::views::{Views, rebuild};
+use crate::log::Cause;
+use crate::views::rebuild;
+pub use codes::Code;
 
 /// One thing that does not check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    pub code: Code,
+    /// Of the record, where it is about one.
     pub position: Option<u64>,
-    /// Stable: `log_damage`, `record_malformed`, `piece_mismatch`, `views_differ`, `index_missing`,
-    /// `ledger_hashes_damaged`, `checkpoint_contradicted`, `ledger_diverged`.
-    pub code: &'static str,
+    /// File, table or row, where it is about one; may be empty.
+    pub place: String,
     pub message: String,
+}
+
+impl Finding {
+    pub fn new(code: Code, message: impl Into<String>) -> Finding {
+        Finding { code, position: None, place: String::new(), message: message.into() }
+    }
+
+    pub fn at(self, position: u64) -> Finding {
+        Finding { position: Some(position), ..self }
+    }
+
+    pub fn of(self, place: impl Into<String>) -> Finding {
+        Finding { place: place.into(), ..self }
+    }
 }
 
 /// What a check came to.
@@ -45,194 +72,134 @@ pub trait Watch: Send {
     async fn finding(&mut self, finding: Finding);
 }
 
-/// Records read at once, and their bytes.
-const RECORDS: usize = 4_096;
-const BYTES: usize = 4 << 20;
+/// Findings of one kind that are told one by one; of more, the last says so.
+const EACH: u64 = 10_000;
+
+/// A check on its way.
+struct Check<'a> {
+    app: &'a App,
+    watch: &'a mut dyn Watch,
+    summary: Summary,
+    told: std::collections::BTreeMap<Code, u64>,
+}
+
+impl Check<'_> {
+    async fn found(&mut self, finding: Finding) {
+        self.summary.findings += 1;
+        let told = self.told.entry(finding.code).or_default();
+        *told += 1;
+        if *told == EACH {
+            let more = Finding::new(finding.code, "and more, which are counted and not told one by one");
+            self.watch.finding(more).await;
+        } else if *told < EACH {
+            self.watch.finding(finding).await;
+        }
+    }
+
+    /// Everything that takes long asks now and then whether to go on.
+    fn go_on(&self) -> Result<(), Error> {
+        if self.app.called_off.load(Ordering::Relaxed) { Err(Error::stopping()) } else { Ok(()) }
+    }
+}
 
 impl App {
-    /// The whole check of a running service.
+    /// The whole check, of a running service or of one that is not served.
     pub async fn check_storage(&self, compare_views: bool, watch: &mut dyn Watch) -> Result<Summary, Error> {
-        let called_off = Arc::clone(&self.called_off);
-        let audit = Audit::of(&self.ledger);
-        let mut summary = check_log(&*self.log, Some(audit), &called_off, watch).await?;
+        let mut check =
+            Check { app: self, watch, summary: Summary::default(), told: std::collections::BTreeMap::new() };
+        let status = self.log.status();
+        if let Some(why) = status.read_only.filter(|_| status.cause != Some(Cause::Index)) {
+            check.found(Finding::new(Code::LogReadOnly, why)).await;
+        }
+        let people = check.vault().await?;
+        let mut trail = check.log(people.unnamed).await?;
         if let Some(message) = self.ledger.diverged() {
-            summary.findings += 1;
-            watch.finding(Finding { position: None, code: "ledger_diverged", message }).await;
+            check.found(Finding::new(Code::LedgerDiverged, message)).await;
         }
+        check.outside(&mut trail, &people.tombs).await?;
+        check.vault_against(&trail).await?;
+        check.erasures_and_exports().await?;
+        check.mirror().await?;
         if compare_views {
-            for finding in compare(Arc::clone(&self.views), called_off).await? {
-                summary.findings += 1;
-                watch.finding(finding).await;
+            check.views().await?;
+        }
+        Ok(check.summary)
+    }
+}
+
+impl Check<'_> {
+    /// The second copy, where there is one, byte by byte.
+    async fn mirror(&mut self) -> Result<(), Error> {
+        let Some(mirror) = self.app.mirror.clone() else { return Ok(()) };
+        let standing = mirror.standing();
+        let place = standing.directory.display().to_string();
+        if let Some(why) = standing.failing {
+            self.found(Finding::new(Code::MirrorFailing, why).of(place)).await;
+            return Ok(());
+        }
+        let differences = mirror.compare(Arc::clone(&self.app.called_off)).await?;
+        self.go_on()?;
+        for what in differences {
+            self.found(Finding::new(Code::MirrorDiffers, what).of(place.clone())).await;
+        }
+        Ok(())
+    }
+
+    /// Makes the views anew beside those that answer and compares every row.
+    async fn views(&mut self) -> Result<(), Error> {
+        let (views, called_off) = (Arc::clone(&self.app.views), Arc::clone(&self.app.called_off));
+        let go_on = move |_: rebuild::Progress| !called_off.load(Ordering::Relaxed);
+        let compared = tokio::task::spawn_blocking(move || views.compare(go_on)).await;
+        let compared = compared.map_err(|died| Error::fault("compare_died", died))?;
+        let comparison = match compared {
+            Ok(comparison) => comparison,
+            Err(crate::views::Error::Store(_) | crate::views::Error::Damaged(_)) => {
+                self.found(Finding::new(Code::ViewsDiffer, "the views' store cannot be read").of("views"))
+                    .await;
+                return Ok(());
             }
-        }
-        Ok(summary)
-    }
-}
-
-/// Reads every record up to the head. A record that cannot be read is named, and the next one is
-/// read all the same.
-pub async fn check_log(
-    log: &dyn Log,
-    mut audit: Option<Audit>,
-    called_off: &AtomicBool,
-    watch: &mut dyn Watch,
-) -> Result<Summary, Error> {
-    let (mut summary, mut at, total) = (Summary::default(), 0, log.head());
-    while at < total {
-        if called_off.load(Ordering::Relaxed) {
-            return Err(Error::stopping());
-        }
-        let from = at;
-        match log.read(at, RECORDS, BYTES).await {
-            Ok(records) => {
-                let lacking = not_indexed(log, &records).await?;
-                for record in records.iter().take_while(|record| record.position < total) {
-                    at = record.position + 1;
-                    if let Some(audit) = &mut audit {
-                        audit.push(&record.header)?;
-                    }
-                    let mut found = check_record(record);
-                    if lacking.contains(&record.position) {
-                        found.push(finding(
-                            record.position,
-                            "index_missing",
-                            "the id index does not know this event",
-                        ));
-                    }
-                    summary.add(record, found, watch).await;
-                }
-                if at == from {
-                    return Err(Error::internal("log_read_nothing"));
-                }
+            Err(
+                why @ (crate::views::Error::Stopped(_)
+                | crate::views::Error::Record { .. }
+                | crate::views::Error::Log(crate::log::Error::Corrupt { .. })),
+            ) => {
+                self.found(Finding::new(Code::ViewsStopped, why.to_string()).of("views")).await;
+                return Ok(());
             }
-            Err(log::Error::Corrupt { .. }) => {
-                // Behind a header that cannot be read, no tree can be made.
-                audit = None;
-                at = one_by_one(log, at, total, &mut summary, watch).await?;
-            }
-            Err(error) => return Err(error.into()),
+            Err(why) => return Err(why.into()),
+        };
+        if comparison.different > 0 {
+            let message = format!(
+                "{} of {} rows differ from what the log says; first: {}",
+                comparison.different,
+                comparison.rows,
+                comparison.samples.join(", ")
+            );
+            self.found(Finding::new(Code::ViewsDiffer, message).of("views")).await;
         }
-        watch.progress(at, total);
-    }
-    if let Some(audit) = audit {
-        summary.root = Some(audit.root());
-        for found in differences(&audit) {
-            summary.findings += 1;
-            watch.finding(found).await;
-        }
-    }
-    Ok(summary)
-}
-
-/// What the ledger has stored or signed that the headers do not lead to.
-fn differences(audit: &Audit) -> Vec<Finding> {
-    let damaged = audit.damaged().map(|(count, first)| {
-        let message = format!(
-            "{count} stored hashes of the ledger differ from the records; stop, remove `ledger/edge`, and start: \
-             they are made again"
-        );
-        finding(first, "ledger_hashes_damaged", &message)
-    });
-    let contradiction = audit.contradiction().map(|why| Finding {
-        position: None,
-        code: "checkpoint_contradicted",
-        message: why.to_owned(),
-    });
-    damaged.into_iter().chain(contradiction).collect()
-}
-
-/// Goes on record by record until one behind the damage is read, and says where that was.
-async fn one_by_one(
-    log: &dyn Log,
-    from: u64,
-    total: u64,
-    summary: &mut Summary,
-    watch: &mut dyn Watch,
-) -> Result<u64, Error> {
-    let mut damaged = false;
-    for position in from..total {
-        match log.get(&[position]).await {
-            Ok(records) => {
-                for record in &records {
-                    summary.add(record, check_record(record), watch).await;
-                }
-                if damaged {
-                    return Ok(position + 1);
-                }
-            }
-            Err(error @ log::Error::Corrupt { .. }) => {
-                damaged = true;
-                summary.findings += 1;
-                watch.finding(finding(position, "log_damage", &error.to_string())).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(total)
-}
-
-/// Positions of those records whose events the id index does not know. What cannot be parsed is
-/// told by `check_record`.
-async fn not_indexed(log: &dyn Log, records: &[StoredRecord]) -> Result<BTreeSet<u64>, Error> {
-    let named = records.iter().filter_map(|record| {
-        let envelope = Header::parse(&record.header).ok()?.envelope;
-        Some((record.position, (envelope.emitter, envelope.event_id)))
-    });
-    let (positions, ids): (Vec<u64>, Vec<(Id, EventId)>) = named.unzip();
-    let found = log.find(&ids).await?;
-    let lacking = positions.into_iter().zip(found).filter(|(_, found)| found.is_none());
-    Ok(lacking.map(|(position, _)| position).collect())
-}
-
-fn check_record(record: &StoredRecord) -> Vec<Finding> {
-    let header = match Header::parse(&record.header) {
-        Ok(header) => header,
-        Err(why) => return vec![finding(record.position, "record_malformed", &why.to_string())],
-    };
-    let mut findings = Vec::new();
-    if header.pieces() != record.pieces.len() {
-        findings.push(finding(record.position, "record_malformed", "pieces are missing or too many"));
-    }
-    if let Err(why) = header.body(None) {
-        findings.push(finding(record.position, "record_malformed", &why.to_string()));
-    }
-    for (number, piece) in record.pieces.iter().enumerate() {
-        if let Some(Err(why)) = piece.as_ref().map(|piece| header.check_piece(number, piece)) {
-            findings.push(finding(record.position, "piece_mismatch", &why.to_string()));
-        }
-    }
-    findings
-}
-
-impl Summary {
-    async fn add(&mut self, record: &StoredRecord, findings: Vec<Finding>, watch: &mut dyn Watch) {
-        self.records += 1;
-        self.bytes += record.header.len() as u64;
-        self.bytes += record.pieces.iter().flatten().map(|piece| piece.len() as u64).sum::<u64>();
-        self.findings += findings.len() as u64;
-        for finding in findings {
-            watch.finding(finding).await;
-        }
+        Ok(())
     }
 }
 
-/// Makes the views anew beside those that answer and compares every row.
-pub async fn compare(views: Arc<Views>, called_off: Arc<AtomicBool>) -> Result<Vec<Finding>, Error> {
-    let go_on = move |_: rebuild::Progress| !called_off.load(Ordering::Relaxed);
-    let compared = tokio::task::spawn_blocking(move || views.compare(go_on)).await;
-    let comparison = compared.map_err(|died| Error::fault("compare_died", died))??;
-    if comparison.different == 0 {
-        return Ok(Vec::new());
-    }
-    let message = format!(
-        "{} of {} rows differ from what the log says; `custody views rebuild` makes them anew; first: {}",
-        comparison.different,
-        comparison.rows,
-        comparison.samples.join(", ")
-    );
-    Ok(vec![Finding { position: None, code: "views_differ", message }])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn finding(position: u64, code: &'static str, message: &str) -> Finding {
-    Finding { position: Some(position), code, message: message.to_string() }
+    /// `deploy/README.md` has a row for each code, word for word, and none besides.
+    #[test]
+    fn the_table_of_the_manual_is_this_list() {
+        let manual = include_str!("../../deploy/README.md");
+        let section = manual.split("## What fsck finds").nth(1).expect("the section");
+        let section = section.split("\n## ").next().unwrap();
+        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let wanted: Vec<String> = Code::ALL
+            .iter()
+            .map(|code| format!("| `{}` | {} | {} |", code.as_str(), code.means(), code.way_out()))
+            .collect();
+        assert_eq!(rows.join("\n"), wanted.join("\n"), "the manual and the codes have drifted");
+        let mut names: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
 }

@@ -17,6 +17,7 @@ use crate::app::status::LAG_LIMIT;
 use crate::app::{App, matter, rules};
 use crate::domain::event::{Body, Event, Person, Role};
 use crate::domain::id::{Digest, EventId, Id};
+use crate::domain::identity::Identifier;
 use crate::domain::time::Timestamp;
 use crate::log::{NewRecord, Outcome, StoredRecord};
 use crate::record::{
@@ -24,7 +25,7 @@ use crate::record::{
     Sealing,
 };
 use crate::telemetry::metrics;
-use crate::vault::{Act, Entry, Holder, HolderKind, Resolution, Use};
+use crate::vault::{Act, Entry, Holder, HolderKind, Marked, Resolution, Use, Vault};
 use crate::views::Views;
 
 /// Ingestion waits for views that are this far behind (DESIGN 9); a second is what they need for
@@ -323,12 +324,12 @@ impl App {
             .people
             .iter()
             .zip(&resolutions)
-            .map(|(person, resolution)| party(person, resolution))
+            .map(|(person, resolution)| party(&*self.vault, person, resolution))
             .collect();
         if let Some(holder) = &matter {
             parties.push(Party { role: PartRole::Matter, keys: keys(holder), ids: Vec::new() });
         }
-        link_marks(event, &resolutions, &mut parties);
+        link_marks(&*self.vault, event, &resolutions, &mut parties);
         let how = Sealing {
             recorded_at: now,
             salt,
@@ -467,21 +468,33 @@ fn entries(event: &Event, opens: bool, home_realm: Option<&Id>) -> Vec<Entry> {
     event.people.iter().map(entry).collect()
 }
 
-fn party<'a>(person: &Person, resolution: &'a Resolution) -> Party<'a> {
-    let ids = resolution.marks.iter().filter_map(|marked| {
+fn party<'a>(vault: &dyn Vault, person: &Person, resolution: &'a Resolution) -> Party<'a> {
+    let mut ids = Vec::new();
+    for (identifier, marked) in person.identifiers.iter().zip(&resolution.marks) {
         let usage = match marked.usage {
             Use::Bound => MarkUse::Bind,
             Use::Seen => MarkUse::Seen,
             Use::Unattributed => MarkUse::Named,
-            Use::Known => return None,
+            Use::Known => continue,
         };
-        Some(IndexMark { kind: marked.kind, mark: marked.mark, usage })
-    });
-    Party {
-        role: PartRole::Person(person.role),
-        keys: resolution.holder.as_deref().and_then(keys),
-        ids: ids.collect(),
+        ids.extend(every_mark(vault, identifier, marked, usage));
     }
+    Party { role: PartRole::Person(person.role), keys: resolution.holder.as_deref().and_then(keys), ids }
+}
+
+/// An identifier's mark, and those under the other living look-up keys where it binds or waits to be
+/// bound: what waits from before a new key finds its person while both live.
+fn every_mark(
+    vault: &dyn Vault,
+    identifier: &Identifier,
+    marked: &Marked,
+    usage: MarkUse,
+) -> impl Iterator<Item = IndexMark> + use<> {
+    let others = if usage == MarkUse::Seen { Vec::new() } else { vault.marks(identifier) };
+    let first = marked.mark;
+    let others = others.into_iter().filter(move |mark| *mark != first);
+    let kind = marked.kind;
+    std::iter::once(first).chain(others).map(move |mark| IndexMark { kind, mark, usage })
 }
 
 /// Organisations and matters have one key, which then stands for all.
@@ -497,12 +510,11 @@ fn keys(holder: &Holder) -> Option<Keys<'_>> {
 
 /// A link binds the identifiers of the second person to the first: the views learn it from the
 /// first part, so that what waits unattributed under them finds its person.
-fn link_marks(event: &Event, resolutions: &[Resolution], parties: &mut [Party<'_>]) {
-    if let (Body::IdentifierLinked(_), [_, second, ..], [first, ..]) = (&event.body, resolutions, parties) {
-        first.ids.extend(second.marks.iter().map(|marked| IndexMark {
-            kind: marked.kind,
-            mark: marked.mark,
-            usage: MarkUse::Bind,
-        }));
+fn link_marks(vault: &dyn Vault, event: &Event, resolutions: &[Resolution], parties: &mut [Party<'_>]) {
+    let (Body::IdentifierLinked(_), [_, person, ..]) = (&event.body, event.people.as_slice()) else { return };
+    if let ([_, second, ..], [first, ..]) = (resolutions, parties) {
+        for (identifier, marked) in person.identifiers.iter().zip(&second.marks) {
+            first.ids.extend(every_mark(vault, identifier, marked, MarkUse::Bind));
+        }
     }
 }

@@ -46,7 +46,8 @@ fn check_times(event: &mut Event, now: Timestamp, violations: &mut Vec<FieldViol
 }
 
 /// Events that are taken even at the disk's reserve: they end or hold the keeping of data, and
-/// refusing them would keep what has to go, or lose what has to stay.
+/// refusing them would keep what has to go, or lose what has to stay. What officers register is little,
+/// and what goes on is judged by it.
 pub fn goes_on_at_reserve(event: &Event) -> bool {
     use EventType::*;
     matches!(
@@ -64,6 +65,15 @@ pub fn goes_on_at_reserve(event: &Event) -> bool {
             | InstructionBegun
             | InstructionRecalled
             | InstructionAcknowledged
+            | ControllerRegistered
+            | ServiceRegistered
+            | ActivityRegistered
+            | ActivityEnded
+            | PolicyPublished
+            | LawDataActivated
+            | MappingAdded
+            | ServiceTerminationNotified
+            | ServiceTerminated
     )
 }
 

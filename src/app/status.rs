@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::app::alarms::Alarm;
 use crate::app::error::Error;
 use crate::disk::Seen;
-use crate::domain::id::Id;
+use crate::domain::id::{Id, SubjectId};
 use crate::domain::time::Timestamp;
 use crate::record::Header;
 use crate::{ledger, log, vault, views};
@@ -26,6 +26,7 @@ pub struct Status {
     pub disk: Option<Seen>,
     pub vault: vault::Status,
     pub ledger: ledger::Status,
+    pub mirror: Option<crate::mirror::Standing>,
     pub alarms: Vec<Alarm>,
 }
 
@@ -65,6 +66,7 @@ impl App {
             disk: self.reserve.seen(),
             vault,
             ledger,
+            mirror: self.mirror(),
             alarms,
         })
     }
@@ -122,27 +124,46 @@ impl App {
     }
 
     /// Settles people who were made durable for an event that may never have been recorded: those
-    /// whom the views know are confirmed, those an hour old whom nobody knows are destroyed.
+    /// whom the views know are confirmed, those an hour old whom nobody knows are destroyed. The hour
+    /// decides nothing: a clock that jumps ahead makes everybody an hour old at once. What decides is
+    /// the log, read while nobody is between the vault and it.
     pub async fn settle_pending(&self) -> Result<(), Error> {
         const HOUR_MS: i64 = 60 * 60 * 1000;
         let pending = self.vault.pending(self.clock.now().plus_ms(-HOUR_MS)).await?;
         if pending.is_empty() {
             return Ok(());
         }
+        let (known, unknown) = self.known_to_views(pending).await?;
+        let mut confirmed = known.len();
+        self.vault.confirm(&known).await?;
+        let mut destroyed = 0;
+        if !unknown.is_empty() {
+            // Whoever has just met one of them has a record on its way; all others wait a moment.
+            let _nobody_records = self.recording.write().await;
+            let (known, unknown) = self.known_to_views(unknown).await?;
+            (confirmed, destroyed) = (confirmed + known.len(), unknown.len());
+            self.vault.confirm(&known).await?;
+            self.vault.destroy(&unknown).await?;
+        }
+        tracing::info!(confirmed, destroyed, "pending people settled");
+        Ok(())
+    }
+
+    /// Those whom a record names, and those whom none does, as of the log's head.
+    async fn known_to_views(
+        &self,
+        people: Vec<SubjectId>,
+    ) -> Result<(Vec<SubjectId>, Vec<SubjectId>), Error> {
         self.views.wait_for(self.log.head(), std::time::Duration::from_secs(60)).await?;
         let views = Arc::clone(&self.views);
-        let (known, unknown) = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let mut sides = (Vec::new(), Vec::new());
-            for subject in pending {
+            for subject in people {
                 if views.subject_known(subject)? { sides.0.push(subject) } else { sides.1.push(subject) }
             }
             Ok::<_, Error>(sides)
         })
         .await
-        .map_err(|died| Error::fault("settle_died", died))??;
-        self.vault.confirm(&known).await?;
-        self.vault.destroy(&unknown).await?;
-        tracing::info!(confirmed = known.len(), destroyed = unknown.len(), "pending people settled");
-        Ok(())
+        .map_err(|died| Error::fault("settle_died", died))?
     }
 }

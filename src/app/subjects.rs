@@ -208,8 +208,25 @@ impl App {
         let Some(Some(holder)) = holders.get(&subject) else {
             return Ok(Evidence { view, opened: None, closed: Some("key_destroyed") });
         };
-        let (boxes, closed) = open_boxes(&header, i, &view, holder)?;
-        let index = self.index_of(&header, i, &view)?;
+        self.open_part(&header, i, view.clone(), holder)
+    }
+
+    /// Opens what the kept keys of an erased person open.
+    pub(crate) fn open_kept(&self, view: EventView, holder: &Holder) -> Result<Evidence, Error> {
+        let Some(i) = view.part.map(usize::from) else { return Ok(sealed(view)) };
+        let header = Header::parse(&view.record.header)?;
+        self.open_part(&header, i, view.clone(), holder)
+    }
+
+    fn open_part(
+        &self,
+        header: &Header<'_>,
+        i: usize,
+        view: EventView,
+        holder: &Holder,
+    ) -> Result<Evidence, Error> {
+        let (boxes, closed) = open_boxes(header, i, &view, holder)?;
+        let index = self.index_of(header, i, &view)?;
         let opened = header.body_with(index.as_ref(), &boxes)?;
         Ok(Evidence { opened: Some(opened), closed, view })
     }

@@ -13,12 +13,16 @@ use tonic::{Request, Status};
 use crate::cli::exit::{Exit, Failure};
 use crate::limits;
 use crate::pb::admin_service_client::AdminServiceClient;
+use crate::pb::backup_service_client::BackupServiceClient;
 use crate::pb::erasure_service_client::ErasureServiceClient;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::export_service_client::ExportServiceClient;
+use crate::pb::finding_service_client::FindingServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
+use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::ledger_service_client::LedgerServiceClient;
 use crate::pb::subject_service_client::SubjectServiceClient;
+use crate::pb::transfer_service_client::TransferServiceClient;
 
 /// Answers may be as large as a page of events with their headers.
 const ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -141,12 +145,28 @@ impl Client {
         LedgerServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
+    pub fn backups(&self) -> BackupServiceClient<Transport> {
+        BackupServiceClient::new(self.transport.clone())
+    }
+
     pub fn erasures(&self) -> ErasureServiceClient<Transport> {
         ErasureServiceClient::new(self.transport.clone())
     }
 
+    pub fn keys(&self) -> KeyServiceClient<Transport> {
+        KeyServiceClient::new(self.transport.clone())
+    }
+
     pub fn exports(&self) -> ExportServiceClient<Transport> {
         ExportServiceClient::new(self.transport.clone())
+    }
+
+    pub fn findings(&self) -> FindingServiceClient<Transport> {
+        FindingServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn transfers(&self) -> TransferServiceClient<Transport> {
+        TransferServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {

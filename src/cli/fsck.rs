@@ -1,5 +1,6 @@
-//! `custody fsck`: re-reads and re-hashes everything that is stored and compares the views. Online
-//! it is a task of the service; `--offline` does the same without one, under the directory's lock.
+//! `custody fsck`: re-reads everything that is stored, holds it against what else is stored, and compares
+//! the views. Online it is a task of the service; `--offline` does the same without one, under the
+//! directory's lock.
 
 use std::sync::Arc;
 
@@ -111,8 +112,9 @@ impl Watch for Printer {
 
     async fn finding(&mut self, finding: Finding) {
         if self.printed.is_ok() {
-            let Finding { position, code, message } = finding;
-            let finding = pb::StorageFinding { position, code: code.to_owned(), message };
+            let Finding { position, code, place, message } = finding;
+            let (code, way_out) = (code.as_str().to_owned(), code.way_out().to_owned());
+            let finding = pb::StorageFinding { position, code, message, place, way_out };
             self.printed =
                 if self.output.json { line(&finding, self.output) } else { print(&finding, self.output) };
         }
@@ -124,8 +126,10 @@ fn line(finding: &pb::StorageFinding, output: Output) -> Outcome {
 }
 
 fn print(finding: &pb::StorageFinding, output: Output) -> Outcome {
-    let place = finding.position.map_or(String::new(), |position| format!(" at position {position}"));
-    Ok(output.line(&format!("{}{place}: {}", finding.code, finding.message))?)
+    let position = finding.position.map_or(String::new(), |position| format!(" at position {position}"));
+    let place = if finding.place.is_empty() { String::new() } else { format!(" in {}", finding.place) };
+    output.line(&format!("{}{position}{place}: {}", finding.code, finding.message))?;
+    Ok(output.line(&format!("  way out: {}", finding.way_out))?)
 }
 
 fn finish(summary: &pb::CheckSummary, output: Output) -> Outcome {

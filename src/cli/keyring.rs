@@ -1,154 +1,212 @@
-//! `custody keyring`: the keys under which everything else is locked. Works on the files, with the
-//! service stopped; never prints a key.
+//! `custody keyring`: the keys under which everything else is locked, by class and number; never a key.
 //!
-//! Rotation on one node: `new-epoch` (a new key-encryption key, active at once), `rewrap`, `remove`
-//! of the old one. On several: `add` everywhere, `activate` everywhere, `rewrap` once, `remove`.
-//! A signing key: `add`, `activate` (from now on both sign), tell everybody the new verifier key
-//! (`custody ledger key`), `remove` the old one when all have it.
+//! Asks a running service, which replaces keys while it records. `--offline` does the same to the files,
+//! with the service stopped: for a keyring that the service cannot write, and one that does not fit. What
+//! was done offline is recorded in the log at the next start.
 
-use std::sync::Arc;
+mod backup;
+mod offline;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::api::keys::wire_class;
+use crate::cli::client::Remote;
+use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::Output;
 use crate::cli::serve::Settings;
-use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
-use crate::dirlock::DirLock;
-use crate::server::open_keyring;
-use crate::vault::keyring::{self, Class};
-use crate::vault::sqlite;
+use crate::cli::{json, report, views};
+use crate::pb;
+use crate::pb::key_service_client::KeyServiceClient;
+use crate::vault::keyring::Class;
 
 #[derive(Debug, Args)]
 pub struct Keyring {
+    /// Work on the files themselves, with the service stopped
+    #[arg(long, global = true)]
+    offline: bool,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    remote: Remote,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the keys by class, id and date, never the keys
+    /// Show the keys by class, id and date, and what needs them; never the keys
     Show,
-    /// Make a new key-encryption key and use it from now on
-    NewEpoch,
     /// Add a key without using it yet
     Add {
-        /// kek, lookup, fingerprint, evidence_lookup, checkpoint or manifest
+        /// kek, lookup, evidence_lookup, checkpoint or manifest
         class: Class,
     },
     /// Use a key from now on
     Activate { class: Class, id: u32 },
-    /// Destroy a key that nothing needs any more
-    Remove { class: Class, id: u32 },
-    /// Lock everybody's keys with the active key-encryption key
+    /// Add a key, use it from now on, and move to it what is locked with the one before
+    #[command(alias = "new-epoch")]
+    Rotate {
+        /// kek, lookup, checkpoint or manifest
+        #[arg(default_value = "kek")]
+        class: Class,
+    },
+    /// Move what is locked with other keys to those in use
     Rewrap,
+    /// Say what is lost without a key, and with --yes destroy it
+    Remove {
+        class: Class,
+        id: u32,
+        /// Do it; without this, only say what it would mean
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Write a copy to a new file, and record in the log that it was made; the service is stopped
+    Backup { file: PathBuf },
 }
 
 pub fn run(command: Keyring, output: Output) -> Outcome {
-    let config = command.settings.load()?;
-    // Held while the keys change, so that no service works with others.
-    let _lock = match command.command {
-        Command::Show => None,
-        _ => Some(DirLock::take(&config.data.directory).map_err(Failure::configuration)?),
-    };
-    if matches!(command.command, Command::Show)
-        && !config.data.keyring.exists()
-        && !config.data.directory.exists()
-    {
-        return Err(Failure::new(Exit::Configuration, "there is neither a keyring nor a data directory yet"));
+    if let Command::Backup { file } = &command.command {
+        let config = command.settings.load_offline()?;
+        super::block_on(backup::backup(&config, file, output))
+    } else if command.offline {
+        offline::run(&command.command, command.settings, output)
+    } else {
+        super::block_on(online(command, output))
     }
-    let ring = open_keyring(&config, SystemClock.now()).map_err(Failure::configuration)?;
-    let now = SystemClock.now();
+}
+
+type Keys = KeyServiceClient<crate::cli::client::Transport>;
+
+async fn online(command: Keyring, output: Output) -> Outcome {
+    let mut keys = command.remote.connect().await?.keys();
     match command.command {
-        Command::Show => return show(&ring, output),
-        Command::NewEpoch => {
-            let id = ring.add(Class::Kek, now).map_err(refused)?;
-            ring.activate(Class::Kek, id).map_err(refused)?;
-            output.note(&format!(
-                "kek {id} is active; `custody keyring rewrap` locks everybody's keys with it"
-            ));
+        Command::Show => show(&mut keys, output).await,
+        Command::Add { class } => add(&mut keys, class, output).await.map(drop),
+        Command::Activate { class, id } => activate(&mut keys, class, id, output).await,
+        Command::Rotate { class } => {
+            let id = add(&mut keys, class, output).await?;
+            activate(&mut keys, class, id, output).await?;
+            if class.signs() { Ok(()) } else { rewrap(&mut keys, output).await }
         }
-        Command::Add { class } => {
-            let id = ring.add(class, now).map_err(refused)?;
-            output.note(&format!("{class} {id} is added; `custody keyring activate {class} {id}` uses it"));
-        }
-        Command::Activate { class, id } => {
-            ring.activate(class, id).map_err(refused)?;
-            output.note(&format!("{class} {id} is active"));
-        }
-        Command::Remove { class, id } => super::block_on(remove(&config, ring, class, id, output))?,
-        Command::Rewrap => super::block_on(rewrap(&config, ring, output))?,
+        Command::Rewrap => rewrap(&mut keys, output).await,
+        Command::Remove { class, id, yes } => remove(&mut keys, (class, id), yes, output).await,
+        // It opens the whole directory, above.
+        Command::Backup { .. } => Ok(()),
     }
-    Ok(())
 }
 
-fn refused(error: keyring::Error) -> Failure {
-    Failure::new(Exit::Refused, format_args!("{:#}", anyhow::Error::new(error)))
-}
-
-fn show(ring: &keyring::Keyring, output: Output) -> Outcome {
-    let keys = ring.describe();
+async fn show(keys: &mut Keys, output: Output) -> Outcome {
+    let answer = keys.list_keys(pb::ListKeysRequest {}).await?.into_inner();
     if output.json {
-        for key in &keys {
-            output.line(&serde_json::json!(key).to_string())?;
+        for key in &answer.keys {
+            output.line(&json::text("Key", key)?)?;
         }
         return Ok(());
     }
-    let row = |key: &keyring::Description| {
-        let state = if key.active { "active" } else { "" };
-        vec![
-            key.class.to_string(),
-            key.id.to_string(),
-            key.name.clone().unwrap_or_default(),
-            key.created.to_string(),
-            state.to_owned(),
-        ]
+    let row = |key: &pb::Key| {
+        let state = match key {
+            pb::Key { destroyed: Some(at), .. } => format!("destroyed {}", report::time(Some(at))),
+            pb::Key { active: true, .. } => "active".to_owned(),
+            pb::Key { replaced: Some(at), .. } => format!("replaced {}", report::time(Some(at))),
+            _ => String::new(),
+        };
+        let needed = key.needed_by.map_or(String::new(), |count| count.to_string());
+        vec![key.name.clone(), report::time(key.created.as_ref()), state, needed]
     };
-    let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
-    Ok(output.table(&["class", "id", "epoch", "created", "state"], &rows)?)
-}
-
-fn vault(config: &Config, ring: &Arc<keyring::Keyring>) -> Result<sqlite::Vault, Failure> {
-    let place = config.data.directory.join("vault");
-    let opened =
-        sqlite::Vault::open(&place, Arc::clone(ring), Arc::new(SystemClock), sqlite::Options::default());
-    opened.map_err(Failure::configuration)
-}
-
-/// Only what nobody needs may go. Index keys are needed while a record of their epoch has a piece
-/// left, which only the log knows; they end with the epoch's last piece, not by hand.
-async fn remove(config: &Config, ring: keyring::Keyring, class: Class, id: u32, output: Output) -> Outcome {
-    let ring = Arc::new(ring);
-    match class {
-        Class::Kek => {
-            let in_use = vault(config, &ring)?.epochs_in_use().await.map_err(Failure::configuration)?;
-            if let Some((_, people)) = in_use.iter().find(|(epoch, _)| *epoch == id) {
-                let why = format!(
-                    "the keys of {people} people are locked with kek {id}: run `custody keyring rewrap` first"
-                );
-                return Err(Failure::new(Exit::Refused, why));
-            }
-        }
-        Class::Index => {
-            let why = "an index key opens the records of its quarter and cannot be removed by hand";
-            return Err(Failure::new(Exit::Refused, why));
-        }
-        Class::Lookup | Class::Fingerprint | Class::EvidenceLookup | Class::Checkpoint | Class::Manifest => {}
+    let rows: Vec<Vec<String>> = answer.keys.iter().map(row).collect();
+    output.table(&["key", "created", "state", "needed by"], &rows)?;
+    if !answer.writable {
+        output.note("the keyring came from the environment: it is changed where it is kept");
     }
-    ring.remove(class, id).map_err(refused)?;
-    output.note(&format!("{class} {id} is destroyed here; copies of the keyring still hold it"));
     Ok(())
 }
 
-async fn rewrap(config: &Config, ring: keyring::Keyring, output: Output) -> Outcome {
-    let ring = Arc::new(ring);
-    let vault = vault(config, &ring)?;
-    let progress = move |rows| output.progress(&format!("{rows} people"));
-    vault.rewrap(progress).await.map_err(Failure::configuration)?;
+async fn add(keys: &mut Keys, class: Class, output: Output) -> Result<u32, Failure> {
+    let request = pb::AddKeyRequest { class: wire_class(class) as i32 };
+    let id = keys.add_key(request).await?.into_inner().key.unwrap_or_default().id;
+    output.note(&format!("{class} {id} is added; copy the keyring to where its copies are kept"));
+    Ok(id)
+}
+
+async fn activate(keys: &mut Keys, class: Class, id: u32, output: Output) -> Outcome {
+    keys.activate_key(pb::ActivateKeyRequest { class: wire_class(class) as i32, id }).await?;
+    output.note(&format!("{class} {id} is active"));
+    Ok(())
+}
+
+async fn rewrap(keys: &mut Keys, output: Output) -> Outcome {
+    let mut messages = keys.rewrap_keys(pb::RewrapKeysRequest {}).await?.into_inner();
+    let mut finished = false;
+    while let Some(message) = messages.message().await? {
+        finished |= message.finished;
+        if let Some(progress) = message.progress {
+            output.progress(&format!("{} of {} people", progress.done, progress.total));
+        }
+    }
     output.progress_done();
-    output.note("everybody's keys are locked with the active key-encryption key");
+    if !finished {
+        return Err(Failure::new(
+            crate::cli::exit::Exit::Unavailable,
+            "the service stopped before all was moved; it goes on when it is started again",
+        ));
+    }
+    output.note("everything is locked with the keys in use");
+    Ok(())
+}
+
+async fn remove(keys: &mut Keys, (class, id): (Class, u32), yes: bool, output: Output) -> Outcome {
+    let wire = wire_class(class) as i32;
+    let seen = if yes {
+        use pb::destroy_key_response::Message;
+        let request = pb::DestroyKeyRequest { class: wire, id, confirmed: true };
+        let mut messages = keys.destroy_key(request).await?.into_inner();
+        let mut last = None;
+        while let Some(message) = messages.message().await? {
+            match message.message {
+                Some(Message::Progress(progress)) => output.progress(&views::line(&progress)),
+                Some(Message::Consequences(consequences)) => last = Some(consequences),
+                None => {}
+            }
+        }
+        last
+    } else {
+        use pb::preview_destroy_key_response::Message;
+        let request = pb::PreviewDestroyKeyRequest { class: wire, id };
+        let mut messages = keys.preview_destroy_key(request).await?.into_inner();
+        let mut last = None;
+        while let Some(message) = messages.message().await? {
+            match message.message {
+                Some(Message::Progress(progress)) => output.progress(&views::line(&progress)),
+                Some(Message::Consequences(consequences)) => last = Some(consequences),
+                None => {}
+            }
+        }
+        last
+    };
+    output.progress_done();
+    let stopped = || Failure::new(crate::cli::exit::Exit::Unavailable, "the service stopped meanwhile");
+    let seen = seen.ok_or_else(stopped)?;
+    say((class, id), &seen.refused, &seen.lost, yes, output)
+}
+
+/// What the end of a key means, or meant. Exit code 1 where nothing was done.
+fn say((class, id): (Class, u32), refused: &str, lost: &[String], done: bool, output: Output) -> Outcome {
+    if output.json {
+        let value = serde_json::json!({ "refused": refused, "lost": lost, "destroyed": done });
+        output.line(&value.to_string())?;
+    } else if !refused.is_empty() {
+        output.line(&format!("{class} {id} cannot be destroyed: {refused}"))?;
+    } else {
+        for sentence in lost {
+            output.line(sentence)?;
+        }
+    }
+    if !done {
+        output.note("nothing was changed; --yes destroys it, if nothing stands against that");
+        return Err(Failure::found());
+    }
+    output.note(&format!("{class} {id} is destroyed here; copies of the keyring still hold it"));
     Ok(())
 }

@@ -43,6 +43,9 @@ pub struct Serve {
     /// The outside copy is lost for good: make it again from the data directory, this once
     #[arg(long)]
     declare_outside_lost: bool,
+    /// mirror.directory is a new, empty place: begin the mirror there, this once
+    #[arg(long)]
+    new_mirror: bool,
 }
 
 impl Settings {
@@ -97,6 +100,7 @@ pub fn run(command: Serve, output: Output) -> Outcome {
     }
     let mut config = layers.load().map_err(Failure::configuration)?;
     config.outside.declared_lost = command.declare_outside_lost;
+    config.mirror.anew = command.new_mirror;
     telemetry::init(&config.log.filter).map_err(Failure::configuration)?;
     super::block_on(serve(config, output))
 }

@@ -50,6 +50,7 @@ fn print(status: &pb::GetStatusResponse, output: Output) -> std::io::Result<()> 
         ("signed as", if ledger.origin == status.origin { String::new() } else { ledger.origin.clone() }),
         ("tree", format!("{} leaves, root {root}", ledger.tree_size)),
         ("checkpoint", checkpoint(&ledger)),
+        ("mirror", mirror(status.mirror.as_ref())),
         ("people", format!("{} ({} pending)", vault.people, vault.pending)),
     ])?;
     for alarm in &status.alarms {
@@ -69,6 +70,15 @@ fn since(views: &pb::ViewsStatus) -> String {
 fn disk_free(log: &pb::LogStatus) -> String {
     let free = log.disk_free_bytes.map_or("unknown".to_owned(), bytes);
     format!("{free} ({} kept as reserve)", bytes(log.disk_reserve_bytes))
+}
+
+/// Nothing where there is none: then the line is left out.
+fn mirror(mirror: Option<&pb::MirrorStatus>) -> String {
+    match mirror {
+        None => String::new(),
+        Some(mirror) if mirror.failing.is_empty() => format!("{} has everything", mirror.directory),
+        Some(mirror) => format!("{} is failing: {}", mirror.directory, mirror.failing),
+    }
 }
 
 fn checkpoint(ledger: &pb::LedgerStatus) -> String {

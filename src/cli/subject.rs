@@ -1,5 +1,7 @@
-//! `custody subject report|events|find`: questions about one person. Identifiers come from a file or
+//! `custody subject report|events|find`; what ends a person is in `subject/erasure.rs`: questions about one person. Identifiers come from a file or
 //! standard input, because arguments can be read by everybody on the machine.
+
+mod erasure;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,11 @@ pub enum Subject {
     /// Who has, or had, an identifier
     Find(Find),
     /// Erase a person: keys, look-ups, sealed parts, rows. Headers and proofs stay. Cannot be undone
-    Erase(Erase),
+    Erase(erasure::Erase),
+    /// What was destroyed of an erased person when, what is kept and why, with the proof
+    Certificate(erasure::GetCertificate),
+    /// What is kept of an erased person because it proves consents and cases. For disputes only
+    Evidence(erasure::Evidence),
 }
 
 /// Names the person.
@@ -108,38 +114,6 @@ pub struct Events {
 }
 
 #[derive(Debug, Args)]
-pub struct Erase {
-    #[command(flatten)]
-    who: Who,
-    #[arg(long, value_enum, default_value_t = Cause::Operator)]
-    cause: Cause,
-    /// The case of the request
-    #[arg(long, value_name = "CASE")]
-    case: Option<String>,
-    /// Evidence of consents and cases goes with the rest; keeping it is not offered yet
-    #[arg(long, required = true)]
-    evidence_too: bool,
-    /// Do it; without this, who is meant is shown and nothing is done
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-/// Why a person is erased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Cause {
-    /// The person asked for it
-    Case,
-    /// A retention rule
-    Retention,
-    /// The service ended
-    ServiceEnd,
-    /// The operator decided
-    Operator,
-}
-
-#[derive(Debug, Args)]
 pub struct Find {
     #[command(flatten)]
     identifier: IdentifierFile,
@@ -152,7 +126,9 @@ pub async fn run(command: Subject, output: Output) -> Outcome {
         Subject::Report(command) => show(command, output).await,
         Subject::Events(command) => list(command, output).await,
         Subject::Find(command) => find(command, output).await,
-        Subject::Erase(command) => erase(command, output).await,
+        Subject::Erase(command) => erasure::erase(command, output).await,
+        Subject::Certificate(command) => erasure::certificate(command, output).await,
+        Subject::Evidence(command) => erasure::evidence(command, output).await,
     }
 }
 
@@ -281,59 +257,6 @@ async fn find(command: Find, output: Output) -> Outcome {
         return Err(Failure::new(Exit::Refused, "nobody has this identifier"));
     }
     Ok(output.table(&["subject", "from", "to", "how"], &rows)?)
-}
-
-async fn erase(command: Erase, output: Output) -> Outcome {
-    let (subject, client) = (command.who.name()?, command.remote.connect().await?);
-    if !command.yes {
-        let request = pb::GetSubjectReportRequest {
-            subject: Some(subject),
-            evidence_limit: Some(0),
-            ..Default::default()
-        };
-        let report =
-            client.subjects().get_subject_report(request).await?.into_inner().report.unwrap_or_default();
-        output.facts(&[
-            ("subject", report.subject),
-            ("with", report.merged.join(" ")),
-            ("events", report.event_count.to_string()),
-        ])?;
-        return Err(Failure::new(
-            Exit::Found,
-            "nothing was done: say --yes to erase, which cannot be undone",
-        ));
-    }
-    let cause = match command.cause {
-        Cause::Case => pb::IdentityErasureCause::Case,
-        Cause::Retention => pb::IdentityErasureCause::Retention,
-        Cause::ServiceEnd => pb::IdentityErasureCause::ServiceEnd,
-        Cause::Operator => pb::IdentityErasureCause::Operator,
-    };
-    let request = pb::EraseSubjectsRequest {
-        subjects: vec![subject],
-        cause: cause.into(),
-        case_id: command.case.unwrap_or_default(),
-        evidence_too: command.evidence_too,
-    };
-    let answer = client.erasures().erase_subjects(request).await?.into_inner();
-    for erasure in &answer.erasures {
-        if output.json {
-            output.line(&json::text("Erasure", erasure)?)?;
-            continue;
-        }
-        output.facts(&[
-            ("tomb", erasure.tomb.iter().map(|byte| format!("{byte:02x}")).collect()),
-            ("shredded", report::time(erasure.shredded_at.as_ref())),
-            ("purged", report::time(erasure.purged_at.as_ref())),
-            ("pieces purged", erasure.pieces.to_string()),
-            ("accepted at", format!("position {}", erasure.accepted_position)),
-            ("erased at", format!("position {}", erasure.erased_position)),
-        ])?;
-        let proof =
-            format!("custody ledger proof --position {} --out erased.tlog-proof", erasure.erased_position);
-        output.note(&format!("the person's receipt, from the next checkpoint on:\n  {proof}"));
-    }
-    Ok(())
 }
 
 impl std::fmt::Display for Language {

@@ -8,7 +8,8 @@ use std::str::FromStr;
 use toml::{Table, Value};
 
 use super::{
-    Access, Config, Data, Disk, Exports, Group, Ledger, Limits, Log, Outside, Problems, Server, Tls,
+    Access, Backup, Config, Data, Disk, Exports, Group, Keys, Ledger, Limits, Log, Mirror, Outside, Problems,
+    Server, Tls,
 };
 
 /// Every key with its default and what it means.
@@ -183,6 +184,9 @@ impl Draft {
             reserve_bytes: self.count("disk.reserve_bytes"),
             reserve_percent: self.count("disk.reserve_percent"),
         };
+        let keys =
+            Keys { kek_days: self.count("keys.kek_days"), kek_keep_days: self.count("keys.kek_keep_days") };
+        let on_failure = self.parsed("mirror.on_failure");
         let exports = Exports { keep_hours: self.count("exports.keep_hours") };
         let (checkpoint_interval_ms, witness_timeout_ms) =
             (self.count("ledger.checkpoint_interval_ms"), self.count("ledger.witness_timeout_ms"));
@@ -206,9 +210,12 @@ impl Draft {
                 witness_timeout_ms,
             },
             outside: Outside { path: self.path("outside.path"), declared_lost: false },
+            keys,
             limits,
             disk,
             exports,
+            backup: Backup { directory: self.path("backup.directory") },
+            mirror: Mirror { directory: self.path("mirror.directory"), on_failure: on_failure?, anew: false },
             log: Log { filter: self.text("log.filter") },
         })
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -181,6 +181,25 @@ pub struct LocalDate {
     pub date: NaiveDate,
     /// IANA name, such as `Asia/Shanghai`.
     pub tz: Tz,
+}
+
+impl LocalDate {
+    /// The first instant of the day.
+    pub fn begins(&self) -> Timestamp {
+        midnight(self.date, self.tz)
+    }
+
+    /// The first instant after the day, which itself counts in full.
+    pub fn ends(&self) -> Timestamp {
+        self.date.succ_opt().map_or(Timestamp::LAST, |next| midnight(next, self.tz))
+    }
+}
+
+/// When a day begins in a zone: at midnight, or where clocks pass over midnight, at the first time there is.
+pub fn midnight(date: NaiveDate, zone: Tz) -> Timestamp {
+    let hours = (0..24).filter_map(|hour| date.and_hms_opt(hour, 0, 0));
+    let first = hours.filter_map(|local| zone.from_local_datetime(&local).earliest()).next();
+    first.and_then(|at| Timestamp::from_ms(at.timestamp_millis())).unwrap_or(Timestamp::LAST)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! stands here as failed, and what it left is removed. Nothing about a person stands in the files
 //! beside the bundles. Blocks, except for reading what stands in memory.
 
+mod survey;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -23,6 +25,8 @@ use crate::verify::{Kind, Level};
 
 /// Exports that stand here at once, at most.
 const MOST: usize = 1_000;
+/// By which a clock may be set back without anything else being done about it.
+const STEPPED_MS: i64 = crate::domain::time::MS_PER_HOUR;
 /// Steps of an export's progress are told at most this often, in events.
 const STEP: u64 = 10_000;
 
@@ -94,6 +98,12 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| Error::Io { path: path.to_owned(), source }
 }
 
+/// The description of an export, if it is what was written under its name.
+fn read(bytes: &[u8], name: &str) -> Option<Kept> {
+    let entry: Kept = serde_json::from_slice(durable::without_sum(bytes).ok()?).ok()?;
+    (entry.id.as_str() == name).then_some(entry)
+}
+
 /// Whether an export may be called so: its name is a file's too.
 pub fn is_name(id: &Id) -> bool {
     id.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
@@ -110,7 +120,7 @@ impl Shelf {
         {
             let path = shelf.dir.join(format!("{name}.json"));
             let text = fs::read(&path).map_err(failed(&path))?;
-            let entry = serde_json::from_slice::<Kept>(&text).ok().filter(|entry| entry.id.as_str() == name);
+            let entry = read(&text, &name);
             let Some(mut entry) = entry else {
                 tracing::warn!(path = %path.display(), "not a description of an export: passed over");
                 continue;
@@ -163,7 +173,7 @@ impl Shelf {
     fn describe(&self, entry: &Kept) -> Result<(), Error> {
         let path = self.dir.join(format!("{}.json", entry.id));
         let text = serde_json::to_vec(entry).map_err(io::Error::other).map_err(failed(&path))?;
-        durable::replace_private(&path, &text).map_err(failed(&path))
+        durable::replace_private(&path, &durable::with_sum(text)).map_err(failed(&path))
     }
 
     /// Makes room for a new one; what stands there already under its name is given back instead.
@@ -249,9 +259,12 @@ impl Shelf {
         Ok(())
     }
 
-    /// Removes what is older than it may become; `oldest` is when a failed one of today began.
+    /// Removes what is older than it may become; `oldest` is when a failed one of today began. What was
+    /// made at a time that is still to come, because the clock was set back, has no age that could be
+    /// told, and goes too.
     pub fn expire(&self, now: Timestamp, oldest: Timestamp) -> Result<u64, Error> {
         let due = |kept: &Kept| match &kept.state {
+            State::Ready(_) | State::Failed { .. } if kept.created_at.since(now) > STEPPED_MS => true,
             State::Ready(made) => made.expires_at <= now,
             State::Failed { .. } => kept.created_at <= oldest,
             State::Pending | State::Running => false,

@@ -84,7 +84,7 @@ impl Book {
         }
     }
 
-    fn path(&self, origin: &str, size: u64) -> PathBuf {
+    pub(super) fn path(&self, origin: &str, size: u64) -> PathBuf {
         // Neither stands in an origin's characters in another meaning: an id has no `!`.
         let dir = self.root.join(origin.replace('/', "!"));
         dir.join(format!("{:015}", size / BUCKET)).join(format!("{size:020}{ENDING}"))

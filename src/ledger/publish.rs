@@ -61,8 +61,12 @@ impl Ledger {
 
     /// Durable in both books, then visible.
     pub(super) fn keep(&self, signed: &Arc<SignedCheckpoint>) -> Result<(), Error> {
+        self.keep_owed()?;
         self.outside.keep(signed)?;
-        self.inside.keep(signed)?;
+        if let Err(why) = self.inside.keep(signed) {
+            self.change_standing(|standing| standing.owed = Some(Arc::clone(signed)));
+            return Err(why);
+        }
         self.change_standing(|standing| {
             let newer = |latest: &Arc<SignedCheckpoint>| latest.checkpoint.size > signed.checkpoint.size;
             let other = |latest: &Arc<SignedCheckpoint>| latest.checkpoint.origin != signed.checkpoint.origin;
@@ -70,6 +74,15 @@ impl Ledger {
                 standing.latest = Some(Arc::clone(signed));
             }
         });
+        Ok(())
+    }
+
+    /// What only the outside copy took, because the data directory's disk was full or failed: it is kept
+    /// here too before anything else is signed. A start sees to what a crash left.
+    fn keep_owed(&self) -> Result<(), Error> {
+        let Some(owed) = self.standing().owed.clone() else { return Ok(()) };
+        self.inside.keep(&owed)?;
+        self.change_standing(|standing| standing.owed = None);
         Ok(())
     }
 }

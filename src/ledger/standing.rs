@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use super::book::Book;
+use super::point::Naming;
 use super::tlog::proof::edge_at;
 use super::tlog::{Hash, Invalid, SignedCheckpoint, base64};
 use super::{Error, Ledger, names};
@@ -12,6 +13,8 @@ use super::{Error, Ledger, names};
 pub(super) struct Standing {
     /// The newest checkpoint of the present origin.
     pub latest: Option<Arc<SignedCheckpoint>>,
+    /// Lies in the outside copy, and not yet in the data directory.
+    pub owed: Option<Arc<SignedCheckpoint>>,
     /// Why nothing is ever signed again under this origin.
     pub diverged: Option<Diverged>,
     /// Why the last publication failed.
@@ -111,9 +114,11 @@ impl Ledger {
     /// Compares what was published, here and outside, with the tree. Run at every start, before
     /// anything is signed, and after a recovery.
     pub fn examine(&self) -> Result<(), Error> {
-        let origins: Vec<String> = self.point().origins.iter().map(|naming| naming.origin.clone()).collect();
+        let namings = self.point().origins.clone();
+        let origins: Vec<String> = namings.iter().map(|naming| naming.origin.clone()).collect();
         let Some(present) = origins.last() else { return self.refuse_if_published() };
         self.compare_books(&origins)?;
+        self.take_over(&namings)?;
         let newest = self.newest_of_both(present)?;
         let diverged = match (self.stranger(&origins)?, self.two_heads(present)?) {
             (Some(found), _) | (None, Some(found)) => Some(found),
@@ -158,16 +163,39 @@ impl Ledger {
     }
 
     /// The newest checkpoint, whichever book it stands in. One that only reached the outside copy
-    /// before a crash is taken over if the log bears it out.
+    /// before a crash is taken over by now if the log bears it out.
     fn newest_of_both(&self, origin: &str) -> Result<Option<Arc<SignedCheckpoint>>, Error> {
-        let (inside, outside) = (self.inside.newest(origin)?, self.outside.newest(origin)?);
-        let Some(newest) = outside else { return Ok(None) };
+        let Some(newest) = self.outside.newest(origin)? else { return Ok(None) };
         self.check_signature(&newest)?;
-        let lacks = inside.is_none_or(|inside| inside.checkpoint.size < newest.checkpoint.size);
-        if lacks && self.against(Some(&newest))?.is_none() {
-            self.inside.keep(&newest)?;
-        }
         Ok(Some(Arc::new(newest)))
+    }
+
+    /// Takes over what only reached the outside copy, under each of the log's names, if the log bears it
+    /// out: one checkpoint after a crash, or all that were published since the data directory was copied,
+    /// where it was put back from a copy.
+    fn take_over(&self, origins: &[Naming]) -> Result<(), Error> {
+        for (at, Naming { origin, .. }) in origins.iter().enumerate() {
+            let end = origins.get(at + 1).map_or(self.size(), |next| next.from.min(self.size()));
+            let known = self.inside.newest(origin)?.map_or(0, |newest| newest.checkpoint.size);
+            // Nearly always nothing lacks, and there may be a million files.
+            let newest = self.outside.sizes(origin, end.saturating_add(1), 1)?;
+            if newest.first().is_none_or(|newest| *newest <= known) {
+                continue;
+            }
+            let mut lacking = self.outside.sizes(origin, end.saturating_add(1), usize::MAX)?;
+            lacking.retain(|size| *size > known);
+            // Upwards, so that what is known tells where to go on after a crash.
+            for size in lacking.into_iter().rev() {
+                // A bad signature is told of the newest below, of others by `fsck`.
+                if let Some(lacking) = self.outside.get(origin, size)?
+                    && self.check_signature(&lacking).is_ok()
+                    && self.against(Some(&lacking))?.is_none()
+                {
+                    self.inside.keep(&lacking)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Two checkpoints over the same size with different roots: whatever the log holds, somebody was
@@ -184,9 +212,9 @@ impl Ledger {
 
     /// A signature of a key that is still here must verify; of others nothing can be said.
     fn check_signature(&self, checkpoint: &SignedCheckpoint) -> Result<(), Error> {
-        let keys = match self.verifier_keys() {
+        let keys: Vec<_> = match self.keys.signers(&checkpoint.checkpoint.origin) {
             Err(Error::NoKey(_)) => return Ok(()),
-            keys => keys?,
+            signers => signers?.iter().map(|signer| signer.verifier().clone()).collect(),
         };
         match checkpoint.note.verify(&keys) {
             Ok(_) | Err(Invalid::Unsigned) => Ok(()),

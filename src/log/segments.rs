@@ -11,6 +11,7 @@
 //! | `tail` | up to where the log was durable (`tail.rs`) | torn writes and losses look alike |
 //! | `ids/` | (emitter, event id) to position (`ids/store.rs`) | rebuilt |
 //! | `spare` | zeros that will be the next segment | made again |
+//! | `mirror.behind` | only while the mirror lacks something (`mirror.rs`) | the mirror may lack purges |
 //! | `lock` | one process at a time | |
 //!
 //! ## A segment
@@ -31,9 +32,12 @@
 
 mod chain;
 mod check;
+pub mod copy;
 mod disk;
 mod frame;
 mod ids;
+mod lane;
+mod mirror;
 mod reader;
 mod recover;
 mod scan;
@@ -57,12 +61,14 @@ use self::chain::Chain;
 pub use self::check::Checked;
 use self::disk::Disk;
 use self::ids::{Ids, LookedUp};
+use self::mirror::Mirror;
 pub use self::recover::Damage;
 use self::space::PAGE;
 use self::writer::{Waiting, Writer};
 use super::{Cause, Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
 use crate::dirlock::{self, DirLock};
 use crate::domain::id::{EventId, Id};
+use crate::mirror::Standing;
 
 /// Look-ups in the index, single records and bytes that a task may read in place. More is read on
 /// a thread that may block.
@@ -80,6 +86,8 @@ pub struct Options {
     pub index_cache_bytes: u64,
     /// Unwritten part of the id index; up to four of them exist under load.
     pub index_memtable_bytes: u64,
+    /// Where a second copy is kept.
+    pub mirror: Option<crate::mirror::Options>,
     disk: Arc<dyn Disk>,
     /// Ids of a chunk and of a generation.
     ids: (usize, usize),
@@ -94,6 +102,7 @@ impl Options {
             queue_bytes: 64 << 20,
             index_cache_bytes: 64 << 20,
             index_memtable_bytes: 16 << 20,
+            mirror: None,
             disk: Arc::new(disk::Direct),
             ids: (ids::CHUNK, ids::GENERATION),
         }
@@ -118,6 +127,7 @@ struct Shared {
     /// Held while offsets are rebuilt.
     repairing: Mutex<()>,
     groups: AtomicU64,
+    mirror: Option<Mirror>,
 }
 
 impl Shared {
@@ -160,6 +170,11 @@ impl Shared {
             let head = self.head();
             tail::write(self.chain.dir(), head)?;
             *marked = head;
+            if let Some(there) = self.mirror.as_ref().and_then(Mirror::there)
+                && let Err(error) = tail::write(there.chain.dir(), head)
+            {
+                tracing::warn!(%error, "the tail mark of the mirror could not be written");
+            }
         }
         Ok(())
     }
@@ -215,8 +230,19 @@ impl Segments {
             0
         });
         let ids = Ids::open(&dir, memory, options.ids.0, options.ids.1)?;
-        let chain = Chain::open(&dir)?;
-        let recovered = recover::recover(&chain, &ids, &*disk, marked)?;
+        let mut chain = Chain::open(&dir)?;
+        let mut recovered = recover::recover(&chain, &ids, &*disk, marked)?;
+        let mirror = options.mirror.map(|options| Mirror::new(options, &dir));
+        if let (Some(mirror), Ok(place)) = (&mirror, &recovered.place) {
+            match mirror.adopt(&chain, recovered.head, place.end, &*disk) {
+                Ok(false) => {}
+                Ok(true) => {
+                    chain = Chain::open(&dir)?;
+                    recovered = recover::recover(&chain, &ids, &*disk, marked)?;
+                }
+                Err(error) => mirror.fail(error.to_string()),
+            }
+        }
         let shared = Arc::new(Shared {
             chain,
             ids,
@@ -229,6 +255,7 @@ impl Segments {
             purging: Mutex::default(),
             repairing: Mutex::default(),
             groups: AtomicU64::new(0),
+            mirror,
         });
         let running = match recovered.place {
             Err(damage) => {
@@ -237,6 +264,11 @@ impl Segments {
             }
             Ok(place) => {
                 shared.mark_tail(recovered.head)?;
+                if let Some(mirror) =
+                    shared.mirror.as_ref().filter(|mirror| mirror.keeper().failing().is_none())
+                {
+                    shared.tend(mirror);
+                }
                 let writer = Writer::new(Arc::clone(&shared), place, recovered.head)?;
                 Self::run(Some(writer), lock)?
             }
@@ -285,6 +317,33 @@ impl Segments {
     /// Groups written since the log was opened.
     pub fn groups(&self) -> u64 {
         self.shared.groups.load(Ordering::Relaxed)
+    }
+
+    /// The first record, if there is one. Blocks.
+    pub fn first(&self) -> Result<Option<StoredRecord>, Error> {
+        if self.shared.head() == 0 { Ok(None) } else { self.shared.read_one(0).map(Some) }
+    }
+
+    /// How the second copy stands, where there is one.
+    pub fn mirror(&self) -> Option<Standing> {
+        self.shared.mirror.as_ref().map(|mirror| mirror.keeper().standing())
+    }
+
+    /// Sees whether the mirror is still there, and tries to bring a failing one up to date. How it went is in
+    /// its standing. Blocks; events are recorded meanwhile if they may be.
+    pub fn tend_mirror(&self) {
+        if let Some(mirror) = self.shared.mirror.as_ref().filter(|_| self.shared.writable().is_ok()) {
+            self.shared.tend(mirror);
+        }
+    }
+
+    /// Reads log and mirror, as long as it is to go on, and says how the mirror differs. Blocks. Both may be in
+    /// use.
+    pub fn compare_mirror(&self, go_on: &dyn Fn() -> bool) -> Result<Vec<String>, Error> {
+        self.shared.compare_mirror(go_on).map_err(|source| Error::Unavailable {
+            reason: "the log and its mirror cannot be compared",
+            source: Some(source),
+        })
     }
 
     /// Reads every frame of every segment and reports all damage; `progress` hears the next

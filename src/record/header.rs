@@ -5,6 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::domain::erasure;
 use crate::domain::event::{Body, Envelope, EventType, Role};
 use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
@@ -110,6 +111,21 @@ impl<'a> Header<'a> {
     /// Which piece holds box `b` of part `i`.
     pub fn box_piece(&self, i: usize, b: usize) -> usize {
         self.index_piece(i) + 1 + b
+    }
+
+    /// Whether part `i` proves a consent or the handling of a case.
+    pub fn proves(&self, i: usize) -> bool {
+        let sealed = self.parts[i].boxes.iter().any(|sealed| sealed.class == Class::Evidence);
+        sealed || erasure::proves(self.event_type)
+    }
+
+    /// The pieces of part `i` that go when its person is erased: all, or all but what proves something.
+    pub fn pieces_to_purge(&self, i: usize, keep_evidence: bool) -> impl Iterator<Item = u16> + use<'_, 'a> {
+        let (first, keep) = (self.index_piece(i), keep_evidence && self.proves(i));
+        let index = (!keep).then_some(first);
+        let boxes = self.parts[i].boxes.iter().enumerate();
+        let gone = boxes.filter(move |(_, sealed)| !(keep && sealed.class == Class::Evidence));
+        index.into_iter().chain(gone.map(move |(b, _)| first + 1 + b)).map(|piece| piece as u16)
     }
 
     /// How many pieces the record has in all.

@@ -3,10 +3,25 @@
 use super::*;
 use crate::cli::client::Remote;
 use crate::clock::ManualClock;
+use crate::domain::time::{MS_PER_DAY, MS_PER_HOUR, Timestamp};
 use crate::pb;
+use crate::vault::keyring::Keyring;
+use crate::vault::sqlite;
 
+mod backup;
+mod clock;
 mod erasure;
+mod evidence;
+mod findings;
+mod fsck;
+mod keys;
+mod mirror;
 mod operation;
+mod outlived;
+mod proven;
+mod reserve;
+mod risen;
+mod scrub;
 mod vault_mark;
 
 struct Place {
@@ -61,6 +76,34 @@ impl Place {
 async fn client(running: &Running) -> crate::cli::client::Client {
     let remote = Remote::local(format!("http://{}", running.address));
     remote.connect().await.unwrap_or_else(|failure| panic!("{}", failure.message))
+}
+
+/// All files of a directory into another, which may be there and keeps what else it has.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let there = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &there);
+        } else {
+            std::fs::copy(entry.path(), there).unwrap();
+        }
+    }
+}
+
+/// What a whole check finds.
+async fn findings(running: &Running) -> Vec<crate::app::fsck::Finding> {
+    struct Told(Vec<crate::app::fsck::Finding>);
+    #[async_trait::async_trait]
+    impl crate::app::fsck::Watch for Told {
+        fn progress(&mut self, _done: u64, _total: u64) {}
+        async fn finding(&mut self, finding: crate::app::fsck::Finding) {
+            self.0.push(finding);
+        }
+    }
+    let mut told = Told(Vec::new());
+    running.app().check_storage(true, &mut told).await.unwrap();
+    told.0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,6 +53,8 @@ pub const LEDGER_PUBLISHED: &str = "custody_ledger_published_size";
 pub const LEDGER_DIVERGED: &str = "custody_ledger_diverged";
 /// 1 while the newest checkpoint could not be published.
 pub const LEDGER_FAILING: &str = "custody_ledger_failing";
+/// 1 while the second copy of log and vault lacks something.
+pub const MIRROR_FAILING: &str = "custody_mirror_failing";
 /// Answers of witnesses. Label: `outcome`.
 pub const WITNESS_ANSWERS: &str = "custody_witness_answers_total";
 /// 1 while the service takes new calls.
@@ -91,6 +93,7 @@ const ALL: &[(&str, Kind, Unit, &str)] = &[
     (LEDGER_PUBLISHED, Gauge, Unit::Count, "size of the newest published checkpoint"),
     (LEDGER_DIVERGED, Gauge, Unit::Count, "1 while the log is not the one that was published"),
     (LEDGER_FAILING, Gauge, Unit::Count, "1 while no checkpoint can be published"),
+    (MIRROR_FAILING, Gauge, Unit::Count, "1 while the second copy of log and vault lacks something"),
     (WITNESS_ANSWERS, Counter, Unit::Count, "answers of witnesses, by outcome"),
     (SERVING, Gauge, Unit::Count, "1 while the service takes new calls"),
 ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Act, Conflict, Entry, Error, HolderKind, Resolution, Use, Vault};
 use crate::clock::{Clock, ManualClock};
+use crate::domain::erasure::Left;
 use crate::domain::id::SubjectId;
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::personal::Personal;
@@ -28,6 +29,7 @@ pub async fn run(fresh: impl AsyncFn(ManualClock) -> Arc<dyn Vault>) {
     opens_identifiers(&*fresh(clock.clone()).await).await;
     confirms_and_destroys_pending(&*fresh(clock.clone()).await, &clock).await;
     knows_late_events_of_the_erased(&*fresh(clock.clone()).await, &clock).await;
+    keeps_what_proves_something_of_the_erased(&*fresh(clock.clone()).await, &clock).await;
     keeps_organisations_and_matters(&*fresh(clock.clone()).await).await;
 }
 
@@ -338,6 +340,52 @@ async fn knows_late_events_of_the_erased(vault: &dyn Vault, clock: &ManualClock)
     clock.advance_ms(90 * MS_PER_DAY);
     let forgotten = one(vault, using(&both[..1], now - 1)).await;
     assert!(!forgotten.late_for_erased && forgotten.holder.is_none());
+}
+
+async fn keeps_what_proves_something_of_the_erased(vault: &dyn Vault, clock: &ManualClock) {
+    let (account, phone) = (named(Kind::Account, "1"), named(Kind::Phone, "+8613912345678"));
+    let both = [account.clone(), phone.clone()];
+    let before = one(vault, opening(&both, 10)).await.holder.expect("a holder");
+    let gone = before.subject;
+    let unheard = subject(&one(vault, opening(&[named(Kind::Account, "2")], 10)).await).expect("a person");
+    vault.confirm(&[gone]).await.expect("confirm");
+    assert_eq!(vault.evidence_of(&phone).await.expect("look-up"), [], "nobody living is found so");
+    let until = clock.now().plus_ms(MS_PER_DAY);
+    for _ in 0..2 {
+        vault.detach(&[(gone, until), (unheard, until)]).await.expect("detaching again changes nothing");
+    }
+    assert!(matches!(vault.holder(gone).await, Err(Error::NotFound)));
+    assert_eq!(vault.candidates(&account, None).await.expect("candidates"), []);
+    let status = vault.status().await.expect("status");
+    assert_eq!((status.people, status.pending), (0, 0));
+    let late = one(vault, using(&both[..1], clock.now().ms() / 1_000 - 1)).await;
+    assert!(late.late_for_erased && late.holder.is_none());
+    for identifier in &both {
+        assert_eq!(vault.evidence_of(identifier).await.expect("look-up"), [gone]);
+    }
+    let (kept, stated) = vault.evidence_holder(gone).await.expect("what is kept");
+    assert!(kept.identity.is_none() && kept.evidence == before.evidence && kept.link == before.link);
+    assert_eq!(stated, until);
+    assert!(matches!(vault.evidence_holder(unheard).await, Err(Error::NotFound)), "of whom nothing is known");
+
+    let again = one(vault, opening(&both, clock.now().ms() / 1_000)).await;
+    assert!(again.created && subject(&again) != Some(gone), "who comes back is somebody new");
+    assert_eq!(vault.evidence_over(clock.now()).await.expect("over"), []);
+    assert_eq!(vault.evidence_over(until).await.expect("over"), [gone]);
+    // An older vault would know the person still; the tomb says what is left.
+    let tomb = crate::record::tomb(gone);
+    assert_eq!(vault.bury(&[(tomb, Left::Evidence { until })]).await.expect("bury"), 0);
+    assert_eq!(vault.bury(&[(tomb, Left::Nothing)]).await.expect("bury"), 1);
+    assert!(matches!(vault.evidence_holder(gone).await, Err(Error::NotFound)));
+    assert_eq!(vault.evidence_of(&phone).await.expect("look-up"), []);
+    assert_eq!(vault.evidence_over(until).await.expect("over"), []);
+    let back = again.holder.expect("a holder").subject;
+    vault.confirm(&[back]).await.expect("confirm");
+    let until = until.plus_ms(5);
+    let tombs = [(tomb, Left::Nothing), (crate::record::tomb(back), Left::Evidence { until })];
+    assert_eq!(vault.bury(&tombs).await.expect("bury"), 1);
+    assert_eq!(vault.bury(&tombs).await.expect("bury"), 0);
+    assert_eq!(vault.evidence_holder(back).await.expect("what is kept").1, until);
 }
 
 async fn keeps_organisations_and_matters(vault: &dyn Vault) {

@@ -6,6 +6,7 @@
 //! whole or not at all; a damaged, foreign or too widely readable one is refused with the way out.
 //! Not promised: copies of it are beyond reach. A crash loses at most the change being made.
 
+mod copy;
 mod file;
 
 use std::path::PathBuf;
@@ -89,7 +90,10 @@ impl std::str::FromStr for Class {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "there is no keyring at {0}; put the keyring of this data directory there, or name its place in the configuration"
+        "there is no keyring at {0}; put the newest copy of this data directory's keyring there, or name its place in the \
+         configuration. If no copy is left, nothing personal can be opened any more, ever: exported bundles, their \
+         proofs and published checkpoints verify as before (`custody verify`), and a new service needs another data \
+         directory"
     )]
     Missing(PathBuf),
     #[error("the keyring {path} can be read by others (mode {mode:03o}); run: chmod 600 {path}")]
@@ -104,6 +108,15 @@ pub enum Error {
     Foreign { keyring: String, vault: String },
     #[error("the keyring has no {class} key {id}; add it from the keyring of another node or a copy")]
     NoKey { class: Class, id: u32 },
+    #[error(
+        "the {class} key {id} was destroyed at {at}, and what it locked cannot be opened again; put back what was \
+         written since then"
+    )]
+    Destroyed { class: Class, id: u32, at: Timestamp },
+    #[error(
+        "{0} keys are not replaced: every retry of an event that was recorded before would be taken for another event"
+    )]
+    Lasting(Class),
     #[error("the keyring came from the environment and cannot be changed; change it where it is kept")]
     ReadOnly,
     #[error("the {class} key {id} is the active one; activate another first")]
@@ -120,6 +133,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("{0} is there already; name another file for the copy")]
+    Exists(PathBuf),
     #[error("no randomness from the operating system")]
     Randomness,
 }
@@ -146,7 +161,20 @@ struct Entry {
     id: u32,
     created: Timestamp,
     active: bool,
+    /// When it was first or last put to use; not known of keys from before this was kept.
+    activated: Option<Timestamp>,
+    /// When another took its place.
+    replaced: Option<Timestamp>,
     key: Key,
+}
+
+/// A key that was destroyed here on purpose: what is told from one that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gone {
+    pub class: Class,
+    pub id: u32,
+    pub at: Timestamp,
 }
 
 struct Keys {
@@ -154,6 +182,8 @@ struct Keys {
     vault: [u8; 16],
     /// In the order in which they were added.
     entries: Vec<Entry>,
+    /// In the order in which they were destroyed. Never forgotten, so that no id is given twice.
+    gone: Vec<Gone>,
     /// What the file held when it was last read or written.
     digest: Digest,
 }
@@ -167,6 +197,10 @@ pub struct Description {
     pub name: Option<String>,
     pub created: Timestamp,
     pub active: bool,
+    /// When it was put to use, where that is known.
+    pub activated: Option<Timestamp>,
+    /// When another took its place.
+    pub replaced: Option<Timestamp>,
 }
 
 /// The keys, with the place they came from. Shared; changes are seen by everybody at once.
@@ -278,29 +312,59 @@ impl Keyring {
             return Err(Error::ByCalendar);
         }
         self.change(|keys| {
-            let id = 1 + keys.entries.iter().filter(|e| e.class == class).map(|e| e.id).max().unwrap_or(0);
+            let living = keys.entries.iter().filter(|e| e.class == class).map(|e| e.id);
+            let gone = keys.gone.iter().filter(|gone| gone.class == class).map(|gone| gone.id);
+            let id = 1 + living.chain(gone).max().unwrap_or(0);
             keys.entries.push(entry(class, id, now)?);
             Ok(id)
         })
     }
 
-    /// From now on new things are locked with this key.
-    pub fn activate(&self, class: Class, id: u32) -> Result<(), Error> {
-        if class == Class::Index {
-            return Err(Error::ByCalendar);
+    /// From now on new things are locked with this key. Nothing is changed where it is the active one.
+    pub fn activate(&self, class: Class, id: u32, now: Timestamp) -> Result<(), Error> {
+        match class {
+            Class::Index => return Err(Error::ByCalendar),
+            Class::Fingerprint => return Err(Error::Lasting(class)),
+            _ => {}
         }
         self.key(class, id)?;
+        if self.active(class).is_ok_and(|(active, _)| active == id) {
+            return Ok(());
+        }
         self.change(|keys| {
             for entry in keys.entries.iter_mut().filter(|entry| entry.class == class) {
-                entry.active = entry.id == id;
+                if entry.id == id {
+                    (entry.active, entry.activated, entry.replaced) = (true, Some(now), None);
+                } else if std::mem::take(&mut entry.active) {
+                    entry.replaced = Some(now);
+                }
             }
             Ok(())
         })
     }
 
-    /// Destroys a key here. Whether anything still needs it the vault knows
-    /// (`sqlite::Vault::epochs_in_use`) and the caller asks first.
+    /// Says that a key was replaced just now, where what is noted cannot be true: the clock was set back.
+    pub fn replaced_now(&self, class: Class, id: u32, now: Timestamp) -> Result<(), Error> {
+        self.change(|keys| {
+            let of_id = |entry: &&mut Entry| entry.class == class && entry.id == id && !entry.active;
+            keys.entries.iter_mut().filter(of_id).for_each(|entry| entry.replaced = Some(now));
+            Ok(())
+        })
+    }
+
+    /// Destroys a key here, and notes that this was done. Whether anything still needs it the caller asks
+    /// first.
+    pub fn destroy(&self, class: Class, id: u32, now: Timestamp) -> Result<(), Error> {
+        self.take_out(class, id, Some(now))
+    }
+
+    /// Takes a key out without a trace, as a damaged copy would lack it.
+    #[cfg(any(test, feature = "testing"))]
     pub fn remove(&self, class: Class, id: u32) -> Result<(), Error> {
+        self.take_out(class, id, None)
+    }
+
+    fn take_out(&self, class: Class, id: u32, noted: Option<Timestamp>) -> Result<(), Error> {
         self.key(class, id)?;
         self.change(|keys| {
             let is_it = |entry: &Entry| entry.class == class && entry.id == id;
@@ -308,8 +372,24 @@ impl Keyring {
                 return Err(Error::Active { class, id });
             }
             keys.entries.retain(|entry| !is_it(entry));
+            keys.gone.extend(noted.map(|at| Gone { class, id, at }));
             Ok(())
         })
+    }
+
+    /// Whether a key is here; if not, why.
+    pub fn has(&self, class: Class, id: u32) -> Result<(), Error> {
+        self.key(class, id).map(drop)
+    }
+
+    /// Keys that were destroyed here.
+    pub fn gone(&self) -> Vec<Gone> {
+        self.read().gone.clone()
+    }
+
+    /// Whether it can be changed at all.
+    pub fn is_writable(&self) -> bool {
+        self.path.is_some()
     }
 
     /// Ids, classes and dates; never keys.
@@ -324,6 +404,8 @@ impl Keyring {
                 name: (entry.class == Class::Index).then(|| format!("{}Q{}", entry.id / 10, entry.id % 10)),
                 created: entry.created,
                 active: entry.active,
+                activated: entry.activated,
+                replaced: entry.replaced,
             })
             .collect();
         all.sort_by_key(|description| (description.class, description.id));
@@ -338,7 +420,11 @@ impl Keyring {
     fn key(&self, class: Class, id: u32) -> Result<Key, Error> {
         let keys = self.read();
         let found = keys.entries.iter().find(|entry| entry.class == class && entry.id == id);
-        found.map(|entry| entry.key.clone()).ok_or(Error::NoKey { class, id })
+        if let Some(entry) = found {
+            return Ok(entry.key.clone());
+        }
+        let gone = keys.gone.iter().find(|gone| gone.class == class && gone.id == id);
+        Err(gone.map_or(Error::NoKey { class, id }, |gone| Error::Destroyed { class, id, at: gone.at }))
     }
 
     fn active(&self, class: Class) -> Result<(u32, Key), Error> {
@@ -354,7 +440,8 @@ impl Keyring {
         if file::read(path)?.digest != keys.digest {
             return Err(Error::Changed);
         }
-        let mut changed = Keys { vault: keys.vault, entries: keys.entries.clone(), digest: keys.digest };
+        let (entries, gone) = (keys.entries.clone(), keys.gone.clone());
+        let mut changed = Keys { vault: keys.vault, entries, gone, digest: keys.digest };
         let result = edit(&mut changed)?;
         file::write(path, &mut changed)?;
         *keys = changed;
@@ -371,7 +458,7 @@ fn quarter(now: Timestamp) -> u32 {
 fn entry(class: Class, id: u32, created: Timestamp) -> Result<Entry, Error> {
     let mut key = Zeroizing::new([0u8; 32]);
     getrandom::fill(key.as_mut()).map_err(|_| Error::Randomness)?;
-    Ok(Entry { class, id, created, active: false, key })
+    Ok(Entry { class, id, created, active: false, activated: None, replaced: None, key })
 }
 
 fn digest_of(bytes: &[u8]) -> Digest {

@@ -12,37 +12,50 @@
 mod admin;
 mod cache;
 mod change;
+mod check;
+mod erase;
 mod hot;
 mod marks;
+mod mirror;
+mod port;
+mod rotate;
 mod rows;
 mod schema;
 mod seal;
+mod snapshot;
+mod sums;
 mod writer;
 
 #[cfg(test)]
+pub(crate) mod harm;
+#[cfg(test)]
+mod mirror_tests;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod rotate_tests;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::id::{Digest, Mark, SubjectId};
-use crate::domain::identity::Identifier;
-use crate::domain::time::Timestamp;
-use crate::vault::keyring::Keyring;
-use crate::vault::{Candidate, Entry, Error, Holder, HolderKind, Marked, Resolution, Status};
+use crate::domain::id::SubjectId;
+use crate::mirror::Standing;
+use crate::vault::keyring::{Class, Keyring};
+use crate::vault::{Error, Holder};
 
 use cache::{Cache, Known, Slot};
 use marks::Marker;
+use mirror::{Copy, Mirror};
 use rows::Db;
+pub use snapshot::check_copy;
 use writer::{Lazy, Request, Task, Txn};
 
 /// The name of the file in the vault's directory.
@@ -52,7 +65,7 @@ const WAITING: usize = 1_024;
 /// Unsynced rows that may wait; more wake the writer.
 const LAZY: usize = 20_000;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Identifiers, holders and associations kept in memory, all counted alike.
     pub cache_entries: usize,
@@ -61,23 +74,55 @@ pub struct Options {
     /// How long the writer waits for a reader that is in the way of a destruction, four times over,
     /// or for another process, before it gives up.
     pub patience: Duration,
+    /// Where a second copy is kept.
+    pub mirror: Option<crate::mirror::Options>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cache_entries: 400_000, readers: 4, patience: Duration::from_secs(5) }
+        Options { cache_entries: 400_000, readers: 4, patience: Duration::from_secs(5), mirror: None }
     }
 }
 
 /// What the writer and the callers share.
 pub(crate) struct Shared {
     keyring: Arc<Keyring>,
-    marker: Marker,
+    markers: RwLock<Markers>,
     cache: Cache,
     clock: Arc<dyn Clock>,
     lazy: Mutex<Lazy>,
     readers: Readers,
+    /// The check's long look at the whole file, which a destruction calls off.
+    checking: Mutex<Option<rusqlite::InterruptHandle>>,
     no_bindings: Arc<[Known]>,
+    /// Last, so that it goes after the connections.
+    mirror: Option<Mirror>,
+}
+
+/// Keyed look-ups. Replaced as a whole, by the writer, when the keyring has others.
+struct Markers {
+    lookup: Arc<Marker>,
+    /// For what is asked in disputes only.
+    evidence: Arc<Marker>,
+}
+
+impl Markers {
+    fn new(keyring: &Keyring) -> Result<Markers, Error> {
+        Ok(Markers {
+            lookup: Arc::new(Marker::new(keyring, Class::Lookup)?),
+            evidence: Arc::new(Marker::new(keyring, Class::EvidenceLookup)?),
+        })
+    }
+}
+
+impl Shared {
+    fn marker(&self) -> Arc<Marker> {
+        Arc::clone(&self.markers.read().unwrap_or_else(PoisonError::into_inner).lookup)
+    }
+
+    fn evidence_marker(&self) -> Arc<Marker> {
+        Arc::clone(&self.markers.read().unwrap_or_else(PoisonError::into_inner).evidence)
+    }
 }
 
 /// Idle reading connections; another is opened when all are busy, and closed when there are enough.
@@ -144,21 +189,35 @@ impl Vault {
         let path = directory.join(FILE);
         let connection = schema::open_writer(&path, options.patience)?;
         check_owner(&connection, &keyring)?;
+        let mirror = options.mirror.map(|options| Mirror::new(options, &path)).transpose().map_err(|e| {
+            Error::Unavailable {
+                reason: "the vault's file cannot be read",
+                source: Some(anyhow::Error::new(e)),
+            }
+        })?;
         let shared = Arc::new(Shared {
-            marker: Marker::new(&keyring)?,
+            markers: RwLock::new(Markers::new(&keyring)?),
             keyring,
             cache: Cache::new(options.cache_entries),
             clock,
             lazy: Mutex::default(),
             readers: Readers { path, idle: Mutex::default(), keep: options.readers },
+            checking: Mutex::default(),
             no_bindings: Arc::from([]),
+            mirror,
         });
         hot::check_keys(&shared, &admin::counts(&connection)?)?;
+        rotate::check_lookups(&connection, &shared.keyring)?;
+        rotate::note_lookup(&connection, shared.marker().active())?;
+        let copy = match &shared.mirror {
+            Some(mirror) => open_copy(mirror, &connection)?,
+            None => None,
+        };
         let (requests, incoming) = mpsc::channel();
         let theirs = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("vault-writer".into())
-            .spawn(move || writer::run(connection, &theirs, &incoming))
+            .spawn(move || writer::run(connection, copy, &theirs, &incoming))
             .map_err(|e| Error::Unavailable {
                 reason: "no thread for the writer",
                 source: Some(anyhow::Error::new(e)),
@@ -192,6 +251,39 @@ impl Vault {
         answer.await.map_err(|_| closed())?
     }
 
+    /// How the second copy stands, where there is one.
+    pub fn mirror(&self) -> Option<Standing> {
+        self.shared.mirror.as_ref().map(|mirror| mirror.keeper.standing())
+    }
+
+    /// Sees whether the mirror is still there, and tries to bring a failing one up to date, while nothing is
+    /// written. How it went is in its standing.
+    pub async fn tend_mirror(&self) {
+        if self.shared.mirror.is_some() {
+            let (reply, answer) = oneshot::channel();
+            if self.send(Request::TendMirror(reply)).is_ok() {
+                // Nobody answers only if the vault is being closed.
+                let _ = answer.await;
+            }
+        }
+    }
+
+    /// Reads vault and mirror and says how they differ. Nothing is written meanwhile.
+    pub async fn compare_mirror(&self) -> Result<Vec<String>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Compare(reply))?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// What the cache or the file knows may come from a commit that is not in the mirror yet: nobody may
+    /// record with it before.
+    async fn in_both(&self) -> Result<(), Error> {
+        match &self.shared.mirror {
+            Some(mirror) => mirror.in_both().await,
+            None => Ok(()),
+        }
+    }
+
     fn send(&self, request: Request) -> Result<(), Error> {
         self.requests.as_ref().and_then(|requests| requests.send(request).ok()).ok_or_else(closed)
     }
@@ -204,6 +296,14 @@ impl Vault {
         let shared = Arc::clone(&self.shared);
         let task = tokio::task::spawn_blocking(move || shared.readers.with(&shared, read));
         task.await.map_err(|_| closed())?
+    }
+
+    /// A holder, also one of whom only the evidence is kept.
+    async fn anybody(&self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
+        if let Some(Slot::Holder(holder)) = self.shared.cache.get(&marks::place_of_subject(subject)) {
+            return Ok(holder);
+        }
+        self.read(move |db| db.holder(subject)).await
     }
 
     /// Wakes the writer if much waits unsynced.
@@ -222,8 +322,28 @@ impl Drop for Vault {
     }
 }
 
+/// Nobody without an identity key is one of the people any more.
+fn living(holder: Arc<Holder>) -> Result<Arc<Holder>, Error> {
+    if holder.identity.is_some() { Ok(holder) } else { Err(Error::NotFound) }
+}
+
 fn closed() -> Error {
     Error::Unavailable { reason: "the vault's writer has stopped; restart custody", source: None }
+}
+
+/// The mirror's copy, if it can be reached. A vault that its mirror contradicts is not opened.
+fn open_copy(mirror: &Mirror, connection: &Connection) -> Result<Option<Copy>, Error> {
+    match mirror.bring_up(connection) {
+        Ok(copy) => Ok(Some(copy)),
+        Err(refused) if refused.kind() == std::io::ErrorKind::InvalidData => Err(Error::Unavailable {
+            reason: "the vault and its mirror do not belong together",
+            source: Some(anyhow::Error::new(refused)),
+        }),
+        Err(error) => {
+            mirror.keeper.fail(error.to_string());
+            Ok(None)
+        }
+    }
 }
 
 /// A new file is made for the keyring's vault; an old one must be it.
@@ -240,155 +360,6 @@ fn check_owner(connection: &Connection, keyring: &Keyring) -> Result<(), Error> 
         Some(stored) => {
             let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
             Err(crate::vault::keyring::Error::Foreign { keyring: hex(&ours), vault: hex(&stored) }.into())
-        }
-    }
-}
-
-#[async_trait]
-impl crate::vault::Vault for Vault {
-    async fn resolve(&self, entries: Vec<Entry>) -> Result<Vec<Resolution>, Error> {
-        use hot::Step;
-        let mut steps = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            steps.push(hot::from_cache(&self.shared, entry)?);
-        }
-        let mut entries = entries;
-        if steps.iter().any(|step| matches!(step, Step::Read)) {
-            (entries, steps) = self
-                .read(move |db| {
-                    hot::read_all(db, &entries, &mut steps)?;
-                    Ok((entries, steps))
-                })
-                .await?;
-        }
-        if steps.iter().any(|step| matches!(step, Step::Write)) {
-            hot::follow_order(&self.shared, &entries, &mut steps);
-            steps = self
-                .write(move |txn| {
-                    for (entry, step) in entries.iter().zip(&mut steps) {
-                        match step {
-                            Step::Done(resolution, first) => hot::settle_in(txn, resolution, first)?,
-                            _ => *step = Step::Done(change::resolve(txn, entry)?, hot::First::new()),
-                        }
-                    }
-                    Ok(steps)
-                })
-                .await?;
-        }
-        let mut resolutions = Vec::with_capacity(steps.len());
-        for step in steps {
-            let Step::Done(mut resolution, mut first) = step else {
-                return Err(seal::corrupt("an entry was left undecided"));
-            };
-            hot::settle(&self.shared, &mut resolution, &mut first);
-            resolutions.push(resolution);
-        }
-        self.relieve().await?;
-        Ok(resolutions)
-    }
-
-    async fn holder_of(&self, kind: HolderKind, name: &str) -> Result<Arc<Holder>, Error> {
-        let place = marks::place_of_name(kind, name).ok_or(Error::NotFound)?;
-        if let Some(Slot::Holder(holder)) = self.shared.cache.get(&place) {
-            return Ok(holder);
-        }
-        self.write(move |txn| admin::holder_of(txn, kind, place)).await
-    }
-
-    async fn holder(&self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
-        if let Some(Slot::Holder(holder)) = self.shared.cache.get(&marks::place_of_subject(subject)) {
-            return Ok(holder);
-        }
-        self.read(move |db| db.holder(subject)).await
-    }
-
-    async fn canonical(&self, subject: SubjectId) -> Result<SubjectId, Error> {
-        self.read(move |db| {
-            let n = db.canonical_row(db.find_subject(subject)?)?;
-            Ok(db.body(n)?.subject)
-        })
-        .await
-    }
-
-    async fn candidates(
-        &self,
-        identifier: &Identifier,
-        at: Option<Timestamp>,
-    ) -> Result<Vec<Candidate>, Error> {
-        let identifier = identifier.clone();
-        self.read(move |db| admin::candidates(db, &identifier, at)).await
-    }
-
-    async fn identifiers(&self, subject: SubjectId) -> Result<Vec<(Identifier, Candidate)>, Error> {
-        self.read(move |db| admin::identifiers(db, subject)).await
-    }
-
-    async fn link(
-        &self,
-        subject: SubjectId,
-        identifier: &Identifier,
-        from: Timestamp,
-        to: Option<Timestamp>,
-    ) -> Result<Marked, Error> {
-        let identifier = identifier.clone();
-        self.write(move |txn| admin::link(txn, subject, &identifier, from, to)).await
-    }
-
-    async fn unlink(
-        &self,
-        subject: SubjectId,
-        identifier: &Identifier,
-        to: Timestamp,
-    ) -> Result<Marked, Error> {
-        let identifier = identifier.clone();
-        self.write(move |txn| admin::unlink(txn, subject, &identifier, to)).await
-    }
-
-    async fn merge(&self, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
-        self.write(move |txn| admin::merge(txn, kept, gone)).await
-    }
-
-    async fn split(&self, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
-        self.write(move |txn| admin::split(txn, kept, gone)).await
-    }
-
-    async fn confirm(&self, subjects: &[SubjectId]) -> Result<(), Error> {
-        self.shared.lazy().confirmed.extend(subjects);
-        self.relieve().await
-    }
-
-    async fn pending(&self, before: Timestamp) -> Result<Vec<SubjectId>, Error> {
-        // By the writer, which first writes the confirmations that wait.
-        self.write(move |txn| admin::pending(txn, before)).await
-    }
-
-    async fn destroy(&self, subjects: &[SubjectId]) -> Result<(), Error> {
-        let subjects = subjects.to_vec();
-        self.write(move |txn| subjects.iter().try_for_each(|subject| admin::destroy(txn, *subject))).await?;
-        self.truncate().await
-    }
-
-    async fn bury(&self, tombs: &[Digest]) -> Result<u64, Error> {
-        let tombs: std::collections::HashSet<Digest> = tombs.iter().copied().collect();
-        let buried = self.write(move |txn| admin::bury(txn, &tombs)).await?;
-        if buried > 0 {
-            self.truncate().await?;
-        }
-        Ok(buried)
-    }
-
-    fn marks(&self, identifier: &Identifier) -> Vec<Mark> {
-        let active = self.shared.marker.mark(identifier);
-        let older = self.shared.marker.older(identifier);
-        std::iter::once(active).chain(older).map(|marking| marking.mark).collect()
-    }
-
-    async fn status(&self) -> Result<Status, Error> {
-        // The writer adds what it has not written yet. Where it cannot write, because the disk is full,
-        // what was written answers: an operator asks exactly then.
-        match self.write(|txn| admin::status(&txn.db)).await {
-            Err(Error::Unavailable { .. }) => self.read(|db| admin::status(db)).await,
-            status => status,
         }
     }
 }

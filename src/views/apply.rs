@@ -10,8 +10,11 @@ use std::sync::{Arc, RwLock};
 use crate::domain::id::Id;
 use crate::record::MarkUse;
 use crate::views::decode::{Decoded, DecodedPart};
+use crate::views::erased;
+use crate::views::exported::{self, Exports};
 use crate::views::fold::{self, fold};
 use crate::views::mark;
+use crate::views::occurrences::Occurrences;
 use crate::views::people::People;
 use crate::views::person::{Roles, put_postings};
 use crate::views::reach::Reach;
@@ -42,6 +45,8 @@ pub struct Applier {
     pub(super) next: u64,
     pub(super) rows: Vec<Row>,
     pub(super) taken: Taken,
+    pub(super) occurrences: Occurrences,
+    exports: Exports,
     zone: Zone,
     emitters: HashMap<Id, (Sequence, bool)>,
     shapes_were_full: bool,
@@ -64,13 +69,16 @@ impl Applier {
             let (key, value) = row?;
             emitters.insert(store::emitter_of(&key)?, (Sequence::decode(&value)?, false));
         }
-        let zone = match reading.get(&store::zone(next / ZONE))? {
+        // That of the last applied position: the first of the next zone writes it once more.
+        let zone = match reading.get(&store::zone(next.saturating_sub(1) / ZONE))? {
             Some(row) => Zone::decode(&row)?,
             None => Zone::default(),
         };
         Ok(Applier {
             people: People::new(store.clone(), cache_bytes),
             taken: Taken::load(&reading)?,
+            occurrences: Occurrences::new(store.clone()),
+            exports: Exports::default(),
             store,
             shared,
             reach,
@@ -97,7 +105,8 @@ impl Applier {
         if event.position != self.next {
             return Err(Error::Order { expected: self.next, got: event.position });
         }
-        let special = fold::is_retraction(event.event_type) || fold::is_erasure(event.event_type);
+        let sequel = erased::is_sequel(event.event_type);
+        let special = sequel || fold::is_retraction(event.event_type) || fold::is_erasure(event.event_type);
         if special {
             // These read and change rows of others, so everything before them must stand.
             self.commit()?;
@@ -107,6 +116,7 @@ impl Applier {
         let retracted = self.taken.may_hold(event.event_id)
             && fold::can_be_retracted(event.event_type)
             && self.store.has_prefix(&store::retracted_event(&event.emitter, event.event_id))?;
+        self.occurrences.set(shape, event, !retracted)?;
         if event.event_type.is_register() {
             self.rows.push((store::register(event.position).to_vec(), Some(Vec::new())));
             if !retracted {
@@ -115,6 +125,8 @@ impl Applier {
         }
         if fold::is_erasure(event.event_type) {
             self.erase(event)?;
+        } else if sequel {
+            self.note_sequel(event)?;
         } else if special {
             self.take_back(event)?;
         }
@@ -181,7 +193,7 @@ impl Applier {
         }
         // The other side of a link must be known to be gone before this side is folded.
         let erased = if fold::is_link(event.event_type) { self.erased_among(event)? } else { Vec::new() };
-        let Some(person) = self.people.get(subject)? else { return Ok(()) };
+        let Some(person) = self.people.get(subject)? else { return self.note_proof(event, part, subject) };
         if let Some(sealed) = person.post(event.position, Roles::of(part.role)) {
             let mut row = Vec::with_capacity(sealed.len() * 2);
             crate::views::codec::put_u64(&mut row, sealed.len() as u64);
@@ -199,6 +211,9 @@ impl Applier {
             return Ok(());
         }
         fold(&mut person.entries, event, part, shape, |other| erased.contains(&other));
+        if let Some(key) = exported::row(event, part, shape) {
+            self.exports.see(&self.store, key, event.at)?;
+        }
         for id in part.marks(MarkUse::Bind) {
             let key = store::binding(id.mark, event.at, event.position);
             self.rows.push((key, Some(subject.0.to_vec())));
@@ -230,6 +245,8 @@ impl Applier {
     pub fn commit(&mut self) -> Result<(), Error> {
         let mut batch = self.store.batch(self.rows.len() + self.people.changed() + 4);
         self.people.write(&mut batch);
+        self.rows.extend(self.occurrences.changed(self.next));
+        self.rows.extend(self.exports.take());
         self.rows.sort_by(|a, b| a.0.cmp(&b.0));
         let mut rows = std::mem::take(&mut self.rows).into_iter().peekable();
         while let Some((key, value)) = rows.next() {

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use crate::domain::id::SubjectId;
 use crate::domain::time::Timestamp;
 use crate::limits;
-use crate::log::PieceRef;
-use crate::record::Header;
 use crate::views::Error;
 use crate::views::codec::Malformed;
 use crate::views::decode::{Decoded, Decoder};
@@ -45,8 +43,13 @@ impl Ask {
         Ok(Ask { generation, reading, reach, applied })
     }
 
-    fn shapes(&self) -> std::sync::RwLockReadGuard<'_, Shapes> {
+    pub(super) fn shapes(&self) -> std::sync::RwLockReadGuard<'_, Shapes> {
         lock::read(&self.generation.shared.shapes)
+    }
+
+    /// Parts recorded before a position that name somebody whom nobody knew, by their identifiers.
+    pub fn named_before(&self, position: u64) -> Result<u64, Error> {
+        crate::views::mark::named_before(&self.reading, position)
     }
 
     /// Everything that counts as one person, as known before a position.
@@ -387,39 +390,6 @@ impl Ask {
         }
         views.truncate(limit);
         Ok(views)
-    }
-
-    /// The pieces that must be purged when this very handle is erased: its own parts, and parts
-    /// that count as its through a mark. Ask before the erasure is applied; afterwards nobody
-    /// knows. Not those of merged or linked people, who are erased by their own handles.
-    pub fn pieces_of(&self, subject: SubjectId) -> Result<Vec<PieceRef>, Error> {
-        let positions: Vec<u64> =
-            postings::ascending(&self.reading, subject)?.iter().map(|posting| posting.position).collect();
-        let resolver = Resolver { reading: &self.reading, shapes: &self.shapes(), known_at: u64::MAX };
-        let named = resolver.named_of(subject)?;
-        let mut all: BTreeSet<u64> = positions.into_iter().collect();
-        all.extend(named.iter().map(|named| named.position));
-        let all: Vec<u64> = all.into_iter().collect();
-        let mut pieces = Vec::new();
-        let mut decoder = Decoder::new(&*self.reach.keys);
-        for some in all.chunks(PAGE) {
-            for record in self.reach.get(some)? {
-                let position = record.position;
-                let failed = |source| Error::Record { position, source };
-                let header = Header::parse(&record.header).map_err(failed)?;
-                let blocks = decoder.open(&header, &record.pieces).map_err(failed)?;
-                for (i, part) in header.parts.iter().enumerate() {
-                    let mine = blocks[i].as_ref().and_then(|block| block.subject) == Some(subject)
-                        || named.iter().any(|n| n.position == position && usize::from(n.part) == i);
-                    if mine {
-                        let first = header.index_piece(i);
-                        let numbers = first..=first + part.boxes.len();
-                        pieces.extend(numbers.map(|piece| PieceRef { position, piece: piece as u16 }));
-                    }
-                }
-            }
-        }
-        Ok(pieces)
     }
 
     /// The values of a record that is not there are never made up: a position at or beyond what is

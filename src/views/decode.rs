@@ -42,6 +42,8 @@ pub struct DecodedPart {
     /// `None`: attributed to nobody, or purged.
     pub subject: Option<SubjectId>,
     pub purged: bool,
+    /// Whether it proves a consent or the handling of a case.
+    pub proves: bool,
     pub ids: Vec<IndexMark>,
 }
 
@@ -97,8 +99,16 @@ impl<'a> Decoder<'a> {
         let mut parts = Vec::with_capacity(blocks.len());
         for (i, (part, block)) in header.parts.iter().zip(blocks).enumerate() {
             let number = i as u8;
+            let proves = header.proves(i);
             parts.push(match block {
-                None => DecodedPart { number, role: part.role, subject: None, purged: true, ids: Vec::new() },
+                None => DecodedPart {
+                    number,
+                    role: part.role,
+                    subject: None,
+                    purged: true,
+                    proves,
+                    ids: Vec::new(),
+                },
                 Some(block) => {
                     if index_json.is_none() {
                         index_json = block.body_json().map(Box::from);
@@ -108,6 +118,7 @@ impl<'a> Decoder<'a> {
                         role: part.role,
                         subject: block.subject,
                         purged: false,
+                        proves,
                         ids: block.ids,
                     }
                 }

@@ -10,7 +10,7 @@ use crate::record::{self, Header, IndexBlock, PartRole, leaf_hash};
 use crate::views::Error;
 use crate::views::decode::Decoder;
 use crate::views::retract::taken_back_by;
-use crate::views::store::Reading;
+use crate::views::store::{self, Reading};
 
 /// An event, read back. Sealed fields stay closed: whoever may open them has the record for it.
 #[derive(Debug, Clone)]
@@ -57,17 +57,37 @@ impl EventView {
         }
     }
 
-    /// Reads a record. `part` chooses the part it is read through.
+    /// Reads a record. `part` chooses the part it is read through. Nothing is told of the parts of people
+    /// who are erased.
     pub(super) fn read(
         reading: &Reading,
         decoder: &mut Decoder<'_>,
         record: StoredRecord,
         part: impl FnOnce(&[ViewedPart]) -> Option<u8>,
     ) -> Result<EventView, Error> {
+        EventView::read_of(reading, decoder, record, None, part)
+    }
+
+    /// The same, with what proves something of one of them.
+    pub(super) fn read_of(
+        reading: &Reading,
+        decoder: &mut Decoder<'_>,
+        record: StoredRecord,
+        erased: Option<SubjectId>,
+        part: impl FnOnce(&[ViewedPart]) -> Option<u8>,
+    ) -> Result<EventView, Error> {
         let position = record.position;
         let failed = |source: record::Error| Error::Record { position, source };
         let header = Header::parse(&record.header).map_err(failed)?;
-        let blocks = decoder.open(&header, &record.pieces).map_err(failed)?;
+        let mut blocks = decoder.open(&header, &record.pieces).map_err(failed)?;
+        for block in &mut blocks {
+            let subject = block.as_ref().and_then(|block| block.subject).filter(|one| Some(*one) != erased);
+            if let Some(subject) = subject
+                && reading.get(&store::erased(subject))?.is_some()
+            {
+                *block = None;
+            }
+        }
         let parts: Vec<ViewedPart> = header
             .parts
             .iter()

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::domain::event::EventType;
-use crate::domain::id::{Digest, EventId, Id, SubjectId};
+use crate::domain::id::{EventId, Id, SubjectId};
 use crate::record::MarkUse;
 use crate::views::codec::{Malformed, Reader, put_bytes};
 use crate::views::decode::{Decoded, DecodedPart};
@@ -127,15 +127,6 @@ pub fn retracted_emitter(body_json: &str) -> Option<Id> {
         emitter: Option<Id>,
     }
     serde_json::from_str::<Emitter>(body_json).ok()?.emitter
-}
-
-/// The tomb that the header of an erasure carries.
-pub fn stated_tomb(body_json: &str) -> Option<Digest> {
-    #[derive(Deserialize)]
-    struct Tomb {
-        tomb: Option<Digest>,
-    }
-    serde_json::from_str::<Tomb>(body_json).ok()?.tomb
 }
 
 /// An entry's key as it reads: where the dictionary was full, the shape's bytes stand in it.

@@ -16,7 +16,7 @@ use crate::views::apply::{Applier, Shared};
 use crate::views::feed::Stop;
 use crate::views::reach::Reach;
 use crate::views::runner::{self, Watch};
-use crate::views::store::{FORMAT, Store, meta};
+use crate::views::store::{FORMAT, Store, Stored, meta};
 use crate::views::{Error, Options, lock};
 
 const CURRENT: &str = "CURRENT";
@@ -121,13 +121,21 @@ impl Watch for News {
     }
 }
 
+/// Rows that a new generation begins with, and the first position that it does not apply.
+pub type Start = (Vec<Stored>, Option<u64>);
+
 impl Generation {
-    /// Opens or makes a generation and starts to follow the log, for ever or up to a position.
-    pub fn open(
+    /// Opens a generation and goes on to follow the log.
+    pub fn open(options: &Options, number: u64, reach: Reach) -> Result<Arc<Generation>, Error> {
+        Generation::make(options, number, reach, Start::default())
+    }
+
+    /// Makes a generation and starts to follow the log, for ever or up to a position.
+    pub fn make(
         options: &Options,
         number: u64,
         reach: Reach,
-        until: Option<u64>,
+        (seed, until): Start,
     ) -> Result<Arc<Generation>, Error> {
         let dir = path(&options.dir, number);
         let store = Store::open(&dir, options.cache_bytes / 4)?;
@@ -141,6 +149,9 @@ impl Generation {
             return Err(Error::LostTail { applied, head });
         }
         drop(reading);
+        let mut batch = store.batch(seed.len());
+        seed.iter().for_each(|(key, value)| batch.insert(key, value));
+        batch.commit()?;
         let news = Arc::new(News { applied: watch::Sender::new(applied), failed: RwLock::default() });
         let generation = Generation {
             number,

@@ -70,6 +70,30 @@ pub struct Facets {
 }
 
 impl Facets {
+    /// Whether bodies of a type can have any. Where `of` passes over a type, this must too.
+    pub fn are_in(event_type: EventType) -> bool {
+        use EventType::*;
+        !matches!(
+            event_type,
+            LogOpened
+                | LogContinued
+                | FormatRaised
+                | JobRan
+                | VaultMarked
+                | KeyRotated
+                | KeyDestroyed
+                | LawDataActivated
+                | MappingAdded
+                | RecordsRead
+                | ContentDisclosed
+                | ExportProduced
+                | BackupTaken
+                | BackupsExpired
+                | IdentityErasureAccepted
+                | IdentityErased
+        )
+    }
+
     /// Of the header fields of a body.
     pub fn of(body: &Body) -> Facets {
         let mut facets = Facets::default();
@@ -187,7 +211,11 @@ impl Filter {
             && one_of(&self.emitters, Some(&shape.emitter))
             && one_of(&self.services, shape.service.as_ref())
             && one_of(&self.activities, shape.activity.as_ref())
-            && shape.body.as_ref().is_none_or(|body| self.fits(&Facets::of(body)))
+            && match &shape.body {
+                Some(body) => self.fits(&Facets::of(body)),
+                // What the record itself says, if its type says any of this.
+                None => self.fits(&Facets::default()) || Facets::are_in(shape.event_type),
+            }
     }
 
     fn may_hold(&self, zone: &Zone, shapes: &HashSet<u32>) -> bool {

@@ -45,7 +45,9 @@ pub fn attribute(
     known_at: u64,
 ) -> Result<Option<SubjectId>, Error> {
     let mut marks = marks.to_vec();
-    marks.sort_unstable_by_key(|(kind, _)| *kind);
+    // Of the marks of one identifier the one under the newest look-up key stands first and stays there:
+    // it is bound by everything that was recorded since.
+    marks.sort_by_key(|(kind, _)| *kind);
     for (kind, mark) in marks {
         if let Some(subject) = holder(reading, shapes, kind, mark, at, known_at)? {
             return Ok(Some(subject));
@@ -103,6 +105,20 @@ fn cancelled(
         }
     }
     Ok(false)
+}
+
+/// Parts recorded before a position that name marks, whether or not anybody is found by them.
+pub fn named_before(reading: &Reading, position: u64) -> Result<u64, Error> {
+    let mut count = 0;
+    for row in reading.prefix(&[tag::NAMED]) {
+        let (key, value) = row?;
+        // A part has a row for each of its marks: the first counts for all.
+        let first = decode(&value)?.first().map(|(_, mark)| *mark);
+        if store::at_and_position(&key)?.1 < position && first.is_some_and(|mark| key[1..17] == mark.0) {
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 /// Positions and parts that name a mark, each with all marks of the part.

@@ -1,11 +1,18 @@
 //! A second generation beside the one that answers: to replace it, or to compare it with.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, TryLockError};
 
-use crate::views::generation::{self, Generation};
+use crate::domain::erasure::Left;
+use crate::domain::id::{Digest, SubjectId};
+use crate::log::PieceRef;
+use crate::record;
+use crate::views::ask::Ask;
+use crate::views::codec::Malformed;
+use crate::views::generation::{self, Generation, Start};
 use crate::views::store::{Reading, Store, tag};
-use crate::views::{Error, Views, lock};
+use crate::views::{Error, Views, by_tombs, erased, lock};
 
 /// How far a rebuild is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +41,20 @@ impl Views {
     /// which answers until then and is removed afterwards. Blocks until done; `progress` is called
     /// now and then and says whether to go on. One at a time.
     pub fn rebuild(&self, progress: impl FnMut(Progress) -> bool) -> Result<u64, Error> {
-        let _only = self.alone()?;
-        let next = self.fill(None, progress)?;
+        self.rebuild_without(&[], progress)
+    }
+
+    /// The same, without anything of people whom the log does not know to be erased: a copy of it that
+    /// is older than their tombs.
+    pub fn rebuild_without(
+        &self,
+        tombs: &[(Digest, Left)],
+        progress: impl FnMut(Progress) -> bool,
+    ) -> Result<u64, Error> {
+        let mut only = self.alone()?;
+        let mut seed = by_tombs(tombs);
+        seed.extend(erased::rows(&self.live().store.reading())?);
+        let next = self.fill(&mut only, (seed, None), progress)?;
         self.replace_by(&next)?;
         *lock::write(&self.incomplete) = None;
         Ok(next.number)
@@ -45,13 +64,13 @@ impl Views {
     /// old one's files are removed. Part of erasing people, to be done for many at once. Answers
     /// go on; records are applied again when the copy is done.
     pub fn scrub(&self) -> Result<(), Error> {
-        let _only = self.alone()?;
+        let mut only = self.alone()?;
         let live = self.live();
-        let number = generation::present(&self.options.dir)?.last().map_or(1, |last| last + 1);
+        let number = self.next_number(&mut only)?;
         live.close();
         let copied = Store::open(&generation::path(&self.options.dir, number), self.options.cache_bytes / 4)
             .and_then(|copy| live.store.copy_to(&copy))
-            .and_then(|()| Generation::open(&self.options, number, self.reach.clone(), None))
+            .and_then(|()| Generation::open(&self.options, number, self.reach.clone()))
             .and_then(|next| self.replace_by(&next));
         if copied.is_err() {
             // The old one goes on; what was copied is removed when the views are next opened.
@@ -72,18 +91,41 @@ impl Views {
         Ok(())
     }
 
+    /// What must be purged of people whom the log does not know to be erased, because it is an older copy
+    /// than their tombs. Found in a temporary generation that knows them still.
+    pub fn pieces_of_tombs(
+        &self,
+        tombs: &HashMap<Digest, Left>,
+        progress: impl FnMut(Progress) -> bool,
+    ) -> Result<Vec<PieceRef>, Error> {
+        let mut only = self.alone()?;
+        let knowing = self.fill(&mut only, Start::default(), progress)?;
+        knowing.discard();
+        let ask = Ask::new(knowing, self.reach.clone())?;
+        let mut pieces = Vec::new();
+        for row in ask.reading.prefix(&[tag::PERSON]) {
+            let (key, _) = row?;
+            let subject = SubjectId(*key.last_chunk::<16>().ok_or(Malformed("person"))?);
+            if let Some(left) = tombs.get(&record::tomb(subject)) {
+                pieces.extend(ask.pieces_of(subject, 0, *left != Left::Nothing)?);
+            }
+        }
+        Ok(pieces)
+    }
+
     /// Makes a temporary generation and compares every row with the one that answers, at the same
     /// position. For `fsck`.
     pub fn compare(&self, progress: impl FnMut(Progress) -> bool) -> Result<Comparison, Error> {
-        let _only = self.alone()?;
+        let mut only = self.alone()?;
         let live = self.live();
         let mine = live.store.reading();
-        let other = self.fill(Some(mine.applied()?), progress)?;
+        let seed = erased::rows(&mine)?;
+        let other = self.fill(&mut only, (seed, Some(mine.applied()?)), progress)?;
         other.discard();
         compare_rows(&mine, &other.store.reading())
     }
 
-    fn alone(&self) -> Result<std::sync::MutexGuard<'_, ()>, Error> {
+    fn alone(&self) -> Result<std::sync::MutexGuard<'_, u64>, Error> {
         match self.second.try_lock() {
             Ok(only) => Ok(only),
             Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
@@ -91,14 +133,23 @@ impl Views {
         }
     }
 
+    /// A number that no generation had, also none that is gone: no path means two things.
+    fn next_number(&self, last: &mut u64) -> Result<u64, Error> {
+        let there = generation::present(&self.options.dir)?.last().copied().unwrap_or(0);
+        *last = there.max(*last) + 1;
+        Ok(*last)
+    }
+
     /// A new generation that has reached the one that answers, or a position.
     fn fill(
         &self,
-        until: Option<u64>,
+        only: &mut u64,
+        from: Start,
         mut progress: impl FnMut(Progress) -> bool,
     ) -> Result<Arc<Generation>, Error> {
-        let number = generation::present(&self.options.dir)?.last().map_or(1, |last| last + 1);
-        let next = Generation::open(&self.options, number, self.reach.clone(), until)?;
+        let until = from.1;
+        let number = self.next_number(only)?;
+        let next = Generation::make(&self.options, number, self.reach.clone(), from)?;
         let filled = self.reach.wait(async {
             let mut news = next.follow();
             loop {
@@ -175,7 +226,11 @@ fn name_of(kind: u8) -> &'static str {
         tag::REGISTER => "register event",
         tag::ZONE => "zone",
         tag::EMITTER => "emitter",
+        tag::EVIDENCE => "evidence of an erased person",
+        tag::OCCURRENCES => "occurrences of a shape",
+        tag::EXPORTED => "person among those exported",
         tag::SHAPE => "shape",
+        tag::TALLY => "tally of the erased",
         _ => "position",
     }
 }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use crate::domain::event::Body;
 use crate::domain::event::catalogue::*;
-use crate::domain::id::Id;
+use crate::domain::event::{AssessmentKind, AssessmentResult, Body, MappingKind};
+use crate::domain::id::{Digest, Id};
+use crate::domain::law::{self, Law};
 use crate::domain::time::Timestamp;
+use crate::domain::transfer::mechanism::{Mechanism, Version};
 use crate::views::Error;
 use crate::views::decode::Decoded;
 use crate::views::reach::Reach;
@@ -50,9 +52,46 @@ pub struct Registers {
     pub recipient_ends: BTreeMap<Id, History<RecipientEnded>>,
     pub policies: BTreeMap<Id, History<PolicyPublished>>,
     pub mechanisms: BTreeMap<Id, History<TransferMechanismRegistered>>,
+    /// When mechanisms were suspended, or ended.
+    pub mechanism_stops: BTreeMap<Id, History<Stop>>,
+    /// By what was assessed.
+    pub assessments: BTreeMap<Id, History<Assessment>>,
     pub mappings: BTreeMap<Id, History<MappingAdded>>,
-    /// Register events without a look-up of their own: suspensions, assessments, law data, ends.
+    pub laws: History<LawDataActivated>,
+    /// Register events without a look-up of their own: notices and ends of services.
     pub others: History<Body>,
+}
+
+/// A mechanism allows nothing from here on, until it is registered again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stop {
+    pub suspended: bool,
+    pub reason: Option<Id>,
+}
+
+/// What an assessment came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    pub kind: AssessmentKind,
+    pub result: AssessmentResult,
+    pub valid_until: Option<Timestamp>,
+    pub document_sha256: Option<Digest>,
+}
+
+impl Assessment {
+    /// Whether it was good, and still was at an instant.
+    pub fn holds(&self, at: Timestamp) -> bool {
+        self.result != AssessmentResult::NotOk && self.valid_until.is_none_or(|until| at <= until)
+    }
+}
+
+fn assessment(
+    kind: Option<AssessmentKind>,
+    result: Option<AssessmentResult>,
+    valid_until: Option<Timestamp>,
+    document_sha256: Option<Digest>,
+) -> Option<Assessment> {
+    Some(Assessment { kind: kind?, result: result?, valid_until, document_sha256 })
 }
 
 fn put<T>(history: &mut History<T>, position: u64, from: Timestamp, body: T) {
@@ -109,10 +148,97 @@ impl Registers {
             Body::RecipientEnded(b) => keep!(recipient_ends, b, recipient_id, at),
             Body::PolicyPublished(b) => keep!(policies, b, policy_id, b.effective_at.unwrap_or(at)),
             Body::TransferMechanismRegistered(b) => keep!(mechanisms, b, mechanism_id, at),
+            Body::TransferMechanismSuspended(b) => {
+                if let Some(id) = b.mechanism_id {
+                    let stop = Stop { suspended: true, reason: b.reason };
+                    put(self.mechanism_stops.entry(id).or_default(), position, at, stop);
+                }
+            }
+            Body::TransferMechanismEnded(b) => {
+                if let Some(id) = b.mechanism_id {
+                    let stop = Stop { suspended: false, reason: b.reason };
+                    put(self.mechanism_stops.entry(id).or_default(), position, at, stop);
+                }
+            }
+            Body::TransferAssessed(b) => {
+                let made = assessment(b.kind, b.result, b.valid_until, b.document_sha256);
+                self.assessed(position, at, b.subject_matter, made);
+            }
+            Body::AssessmentRecorded(b) => {
+                let made = assessment(b.kind, b.result, b.valid_until, b.document_sha256);
+                self.assessed(position, at, b.subject_matter, made);
+            }
+            Body::LawDataActivated(b) => put(&mut self.laws, position, b.effective_at.unwrap_or(at), *b),
             Body::MappingAdded(b) => keep!(mappings, b, term, at),
             other => put(&mut self.others, position, at, other),
         }
         Ok(())
+    }
+
+    fn assessed(&mut self, position: u64, at: Timestamp, of: Option<Id>, made: Option<Assessment>) {
+        if let Some((of, made)) = of.zip(made) {
+            put(self.assessments.entry(of).or_default(), position, at, made);
+        }
+    }
+
+    /// The law that was adopted last, of those that begin by an instant. One that this program does not know is
+    /// passed over.
+    pub fn law(&self, at: Timestamp, known_at: u64) -> &'static Law {
+        let adopted = self.laws.iter().rev().filter(|entry| entry.from <= at && entry.position < known_at);
+        let known = adopted.filter_map(|entry| law::by_hash(entry.body.sha256.as_ref()?)).next();
+        known.unwrap_or_else(law::first)
+    }
+
+    /// All versions of a mechanism over time, as known before a position.
+    pub fn mechanism(&self, id: &Id, known_at: u64) -> Option<Mechanism> {
+        let known = self.mechanisms.get(id)?.iter().filter(|entry| entry.position < known_at);
+        let versions: Vec<_> = known
+            .map(|entry| Version { at: entry.from, position: entry.position, body: &entry.body })
+            .collect();
+        let stops = self.mechanism_stops.get(id).into_iter().flatten();
+        let stops: Vec<_> = stops.filter(|stop| stop.position < known_at).map(|stop| stop.from).collect();
+        Mechanism::of(id, &versions, &stops)
+    }
+
+    /// Whether something was assessed, well, by an instant, and the assessment had not run out.
+    pub fn is_assessed(&self, of: &Id, kind: AssessmentKind, at: Timestamp, known_at: u64) -> bool {
+        let mut made = self.assessments.get(of).into_iter().flatten();
+        made.any(|entry| {
+            let known = entry.from <= at && entry.position < known_at;
+            known && entry.body.kind == kind && entry.body.holds(at)
+        })
+    }
+
+    /// Whose assessments a mechanism may rest on: its own, its importer's, the documents it names.
+    pub fn assessed_for(&self, mechanism: &Id) -> Vec<&Id> {
+        let versions = self.mechanisms.get(mechanism).into_iter().flatten();
+        let named = versions.flat_map(|entry| {
+            let body = &entry.body;
+            [&body.mechanism_id, &body.importer, &body.tia_ref, &body.pipia_ref]
+        });
+        named.flatten().collect()
+    }
+
+    /// Where assessments of something begin to count, and cease to.
+    pub fn assessment_bounds(&self, of: &Id) -> Vec<Timestamp> {
+        let made = self.assessments.get(of).into_iter().flatten();
+        made.flat_map(|entry| [Some(entry.from), entry.body.valid_until.map(|until| until.plus_ms(1))])
+            .flatten()
+            .collect()
+    }
+
+    /// What a term means: what an officer mapped it to, for its emitter or for all, else itself.
+    pub fn mapped(&self, kind: MappingKind, term: &Id, emitter: &Id, known_at: u64) -> Id {
+        let known = self.mappings.get(term).into_iter().flatten();
+        let fits = known.filter(|entry| {
+            let body = &entry.body;
+            entry.position < known_at
+                && body.kind == Some(kind)
+                && body.emitter.as_ref().is_none_or(|of| of == emitter)
+        });
+        // The emitter's own before everybody's; of several the last.
+        let newest = fits.max_by_key(|entry| (entry.body.emitter.is_some(), entry.from, entry.position));
+        newest.and_then(|entry| entry.body.maps_to.clone()).unwrap_or_else(|| term.clone())
     }
 
     /// The time zone of a service, by the newest registration at an instant; also by a later one

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::id::{EventId, Id, Mark, SubjectId};
+use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::apply::Applier;
 use crate::views::ask::Ask;
-use crate::views::codec::{Malformed, Reader, put_u64};
+use crate::views::codec::{Malformed, Reader};
 use crate::views::decode::Decoded;
+use crate::views::exported;
 use crate::views::fold::{self, fold, split_key};
 use crate::views::mark;
 use crate::views::own::Own;
@@ -94,10 +96,13 @@ impl Applier {
         positions.sort_unstable();
         let mut people = BTreeSet::new();
         let mut register = false;
+        let reading = self.store.reading();
         self.reach.clone().decode_all(&positions, |original| {
             if fold::can_be_retracted(original.event_type) {
                 people.extend(original.parts.iter().filter_map(|part| part.subject));
                 register |= original.event_type.is_register();
+                let shape = lock::read(&self.shared.shapes).number(&original.shape).unwrap_or(0);
+                self.occurrences.set(shape, &original, !is_retracted(&reading, &original, gone)?)?;
             }
             Ok(())
         })?;
@@ -128,6 +133,9 @@ impl Applier {
         let bindings = rows_of_bindings(&replay.entries)?;
         let stale = rows_of_bindings(&before)?.into_iter().filter(|key| !bindings.contains(key));
         self.rows.extend(stale.map(|key| (key, None)));
+        let none = replay.no_exports.into_iter().filter(|key| !replay.exports.contains_key(key));
+        self.rows.extend(none.map(|key| (key, None)));
+        self.rows.extend(replay.exports.into_iter().map(|(key, first)| (key, Some(exported::encode(first)))));
         // A retraction may have gone with its own person, and then what it took back counts again.
         self.rows.extend(bindings.into_iter().map(|key| (key, Some(subject.0.to_vec()))));
         if let Some(person) = self.people.get(subject)? {
@@ -143,23 +151,22 @@ impl Applier {
         let gone: Gone = event.data_subjects().collect();
         let reading = self.store.reading();
         let mut back: BTreeMap<Id, Vec<EventId>> = BTreeMap::new();
-        // The header says it too, for a rebuild that does not see the purged part any more.
-        let stated = fold::stated_tomb(&event.body_json).map(store::tomb);
-        let mut value = Vec::new();
-        put_u64(&mut value, event.position);
-        for tomb in gone.iter().map(|subject| store::erased(*subject)).chain(stated) {
-            self.rows.push((tomb.to_vec(), Some(value.clone())));
-        }
+        self.note_erased(event, &gone.iter().copied().collect::<Vec<_>>())?;
         for subject in &gone {
             self.people.erase(*subject);
         }
         for subject in &gone {
-            self.rows.push((store::person(*subject).to_vec(), None));
             for row in reading.prefix(&store::postings_of(*subject)) {
                 self.rows.push((row?.0.to_vec(), None));
             }
+            // Even the removal of a row would write the handle down.
             let Some(row) = reading.get(&store::person(*subject))? else { continue };
-            for (key, _) in Person::decode(&row)?.entries {
+            self.rows.push((store::person(*subject).to_vec(), None));
+            for (key, tally) in Person::decode(&row)?.entries {
+                let shapes = lock::read(&self.shared.shapes);
+                let exports = exported::rows_of(&reading, &shapes, *subject, &key, tally)?;
+                drop(shapes);
+                self.rows.extend(exports.into_iter().map(|key| (key, None)));
                 self.erase_entry(&reading, *subject, &key, &mut back)?;
             }
         }
@@ -224,29 +231,44 @@ pub struct Replay<'a> {
     subject: SubjectId,
     gone: &'a Gone,
     pub entries: Entries,
+    /// Rows of transfers that count, and the keys of those taken back.
+    pub exports: BTreeMap<Vec<u8>, Timestamp>,
+    pub no_exports: BTreeSet<Vec<u8>>,
     pub events: u64,
     pub retracted: u64,
 }
 
 impl<'a> Replay<'a> {
     pub fn new(reading: &'a Reading, subject: SubjectId, gone: &'a Gone) -> Self {
-        Replay { reading, subject, gone, entries: Entries::new(), events: 0, retracted: 0 }
+        Replay {
+            reading,
+            subject,
+            gone,
+            entries: Entries::new(),
+            exports: BTreeMap::new(),
+            no_exports: BTreeSet::new(),
+            events: 0,
+            retracted: 0,
+        }
     }
 
     /// Adds a record, whatever the order. `shape` is its number; 0 writes the shape out.
     pub fn add(&mut self, event: &Decoded, shape: u32) -> Result<(), Error> {
-        if event.data_subjects().any(|subject| subject == self.subject)
-            && !shape::is_reading(event.event_type)
-        {
+        let mine = || event.parts.iter().filter(|part| part.subject == Some(self.subject));
+        let retracted = is_retracted(self.reading, event, self.gone)?;
+        if mine().any(|part| part.role.is_data_subject()) && !shape::is_reading(event.event_type) {
             self.events += 1;
-            if is_retracted(self.reading, event, self.gone)? {
-                self.retracted += 1;
-                return Ok(());
-            }
-        } else if is_retracted(self.reading, event, self.gone)? {
+            self.retracted += u64::from(retracted);
+        }
+        let exports = mine().filter_map(|part| exported::row(event, part, shape));
+        if retracted {
+            self.no_exports.extend(exports);
             return Ok(());
         }
-        for part in event.parts.iter().filter(|part| part.subject == Some(self.subject)) {
+        for key in exports {
+            self.exports.entry(key).and_modify(|first| *first = event.at.min(*first)).or_insert(event.at);
+        }
+        for part in mine() {
             let reading = part.role.is_data_subject() && shape::is_reading(event.event_type);
             if reading || repeats(event, part.number) {
                 continue;

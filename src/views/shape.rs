@@ -68,7 +68,7 @@ pub struct Shape {
     pub activity: Option<Id>,
     pub regimes: Vec<Regime>,
     pub policy_version: Option<Id>,
-    /// The body's header fields; `None` where every act is kept with its own.
+    /// The body's header fields; `None` where hardly two are the same.
     pub body_json: Option<Box<str>>,
     /// The same, parsed.
     pub body: Option<Body>,
@@ -86,9 +86,15 @@ pub fn encode(out: &mut Vec<u8>, envelope: &Envelope, event_type: EventType, bod
     }
     out.push(envelope.regimes.len() as u8);
     envelope.regimes.iter().for_each(|regime| out.extend_from_slice(regime.as_str().as_bytes()));
-    if keep(event_type) != Keep::Act {
+    if repeats(event_type) {
         put_bytes(out, body_json.as_bytes());
     }
+}
+
+/// Whether many events of a type have the same body. The others' shapes have none, or each of them would
+/// take a place in the dictionary. A retraction's says whose events it takes back.
+fn repeats(event_type: EventType) -> bool {
+    matches!(keep(event_type), Keep::Tally | Keep::Coarse) || event_type == EventType::EventsRetracted
 }
 
 pub fn decode(bytes: &[u8]) -> Result<Shape, Malformed> {

@@ -21,7 +21,10 @@ use crate::views::Error;
 use crate::views::codec::{Malformed, Reader, from_sortable, put_bytes, put_u64, sortable};
 
 /// Raised whenever rows change their meaning; a store of another format is rebuilt.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 4;
+
+/// Key and value of a row.
+pub type Stored = (Vec<u8>, Vec<u8>);
 
 /// First byte of a row's key.
 pub mod tag {
@@ -34,8 +37,12 @@ pub mod tag {
     pub const REGISTER: u8 = b'g';
     pub const ZONE: u8 = b'h';
     pub const EMITTER: u8 = b'i';
+    pub const EVIDENCE: u8 = b'k';
     pub const META: u8 = b'm';
+    pub const OCCURRENCES: u8 = b'o';
+    pub const EXPORTED: u8 = b'p';
     pub const SHAPE: u8 = b's';
+    pub const TALLY: u8 = b't';
 }
 
 /// Rows of the kind `META`.
@@ -103,6 +110,18 @@ pub fn tomb(tomb: Digest) -> [u8; 33] {
     prefixed(tag::ERASED, &tomb.0)
 }
 
+/// A record that proves something of an erased person.
+pub fn evidence(tomb: Digest, position: u64) -> [u8; 41] {
+    let mut key = [0; 41];
+    key[..33].copy_from_slice(&evidence_of(tomb));
+    key[33..].copy_from_slice(&position.to_be_bytes());
+    key
+}
+
+pub fn evidence_of(tomb: Digest) -> [u8; 33] {
+    prefixed(tag::EVIDENCE, &tomb.0)
+}
+
 /// An event taken back, by whom it was taken back (a part of the retraction; zeros for none).
 pub fn retracted(emitter: &Id, event: EventId, by: Option<SubjectId>) -> Vec<u8> {
     let mut key = retracted_event(emitter, event);
@@ -147,6 +166,42 @@ pub fn emitter_of(key: &[u8]) -> Result<Id, Malformed> {
 
 pub fn shape(number: u32) -> [u8; 5] {
     prefixed(tag::SHAPE, &number.to_be_bytes())
+}
+
+/// One block of a shape's records.
+pub fn occurrences(shape: u32, block: u64) -> [u8; 13] {
+    let mut key = [0; 13];
+    key[..5].copy_from_slice(&occurrences_of(shape));
+    key[5..].copy_from_slice(&block.to_be_bytes());
+    key
+}
+
+pub fn occurrences_of(shape: u32) -> [u8; 5] {
+    prefixed(tag::OCCURRENCES, &shape.to_be_bytes())
+}
+
+/// Somebody was among those whose data a transfer of this shape took, in a year.
+pub fn exported(shape: u32, year: u16, subject: SubjectId) -> [u8; 23] {
+    let mut key = [0; 23];
+    key[..7].copy_from_slice(&exported_in(shape, year));
+    key[7..].copy_from_slice(&subject.0);
+    key
+}
+
+pub fn exported_in(shape: u32, year: u16) -> [u8; 7] {
+    let mut key = [tag::EXPORTED; 7];
+    key[1..5].copy_from_slice(&shape.to_be_bytes());
+    key[5..].copy_from_slice(&year.to_be_bytes());
+    key
+}
+
+/// How many of the erased count in a line of transfers.
+pub fn tally(line: &Id, year: u64, sensitive: bool) -> Vec<u8> {
+    let mut key = vec![tag::TALLY];
+    put_bytes(&mut key, line.as_str().as_bytes());
+    key.extend_from_slice(&year.to_be_bytes());
+    key.push(u8::from(sensitive));
+    key
 }
 
 fn prefixed<const N: usize>(first: u8, rest: &[u8]) -> [u8; N] {

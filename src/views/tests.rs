@@ -2,6 +2,7 @@
 
 mod faults;
 mod identity;
+mod judged;
 mod laws;
 
 use std::sync::Arc;

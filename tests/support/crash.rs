@@ -37,6 +37,8 @@ pub enum Fault {
     FailSyncs { times: u32, path: String },
     /// Syncs of paths that contain the text take so much longer.
     SlowSyncs { ms: u32, path: String },
+    /// The process is killed when it is about to make the change behind so many more records.
+    KillAfter { records: u64 },
     /// The disk has room for so many more bytes (and, while there is any, names).
     FullAfter { bytes: u64 },
 }
@@ -72,6 +74,7 @@ impl Sandbox {
             .map(|fault| match fault {
                 Fault::FailSyncs { times, path } => format!("fail-sync {times} {path}\n"),
                 Fault::SlowSyncs { ms, path } => format!("delay-sync {ms} {path}\n"),
+                Fault::KillAfter { records } => format!("kill-after {records}\n"),
                 Fault::FullAfter { bytes } => format!("full-after {bytes}\n"),
             })
             .collect();
@@ -90,13 +93,18 @@ impl Sandbox {
         Ok(Trace::new(self.journal()?))
     }
 
+    /// Forgets the records: what stands in the directory counts as durable.
+    pub fn forget(&self) -> io::Result<()> {
+        fs::remove_file(self.state.join("journal")).or_else(missing_is_fine)?;
+        fs::remove_dir_all(self.state.join("graves"))?;
+        fs::create_dir(self.state.join("graves"))
+    }
+
     /// Takes away what no sync covers, then forgets the records. No recorded process may be
     /// running. Faults stay in force.
     pub fn discard_unsynced(&self, loss: Loss) -> io::Result<Discarded> {
         let discarded = rewind::run(self.journal()?, &self.root, &self.state, loss)?;
-        fs::remove_file(self.state.join("journal")).or_else(missing_is_fine)?;
-        fs::remove_dir_all(self.state.join("graves"))?;
-        fs::create_dir(self.state.join("graves"))?;
+        self.forget()?;
         Ok(discarded)
     }
 }

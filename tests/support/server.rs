@@ -9,6 +9,16 @@ pub fn python() -> String {
     std::env::var("CUSTODY_TEST_PYTHON").unwrap_or_else(|_| "python3".to_string())
 }
 
+/// A command on the files of a directory as `Served::command` uses it.
+pub fn offline(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+    // Those of `custody keyring` stand before what is to be done.
+    let first = arguments.len().min(if arguments.first() == Some(&"keyring") { 1 } else { usize::MAX });
+    command.args(&arguments[..first]).arg("--data-dir").arg(data);
+    command.arg("--keyring").arg(data.with_extension("keyring")).args(&arguments[first..]);
+    command
+}
+
 /// A serving process. It is killed if the test ends without stopping it.
 pub struct Served {
     child: Child,

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::app::erase::work::Work;
-use crate::app::erase::{Erasure, PATIENCE, Reason};
+use crate::app::erase::{Erasure, PATIENCE, Times};
 use crate::app::error::Error;
-use crate::app::own::{EMITTER, event_id};
+use crate::app::own::EMITTER;
 use crate::domain::event::catalogue::{IdentityErased, IdentityErasureAccepted};
-use crate::domain::event::{Body, IdentityErasureScope};
+use crate::domain::event::{Body, List};
 use crate::domain::id::{EventId, Id, SubjectId};
-use crate::domain::time::Timestamp;
 use crate::log::PieceRef;
 use crate::record::{Header, IndexKey};
 use crate::verify::Level;
@@ -65,70 +64,101 @@ fn renew(views: &Arc<Views>, subjects: &[SubjectId]) -> Result<(), views::Error>
 
 impl App {
     /// Finds everything that is the person's, and writes down what is to be done.
-    pub(super) async fn write_down(
-        &self,
-        subject: SubjectId,
-        requester: &Id,
-        reason: &Reason,
-    ) -> Result<Work, Error> {
+    pub(super) async fn write_down(&self, mut work: Work) -> Result<Work, Error> {
         self.views.wait_for(self.log.head(), PATIENCE).await?;
-        let (pieces, seen_to) = self.ask(move |ask| Ok((ask.pieces_of(subject)?, ask.applied))).await?;
-        let now = self.clock.now();
-        let events = (event_id(now)?, event_id(now)?);
-        let reason = (reason.cause, reason.case_id.clone());
-        let work = Work::new(subject, requester.clone(), reason, events, &pieces, seen_to);
+        self.gather(&mut work).await?;
         self.on_erasures(move |erasures| work.write(&erasures.work)).await
+    }
+
+    /// Adds the pieces recorded since the work was last looked at; says how many.
+    async fn gather(&self, work: &mut Work) -> Result<usize, Error> {
+        let (subject, from, keep) = (work.subject, work.seen_to, work.keep_until.is_some());
+        let found = self.ask(move |ask| Ok((ask.pieces_of(subject, from, keep)?, ask.applied))).await?;
+        work.add(&found.0, found.1);
+        Ok(found.0.len())
     }
 
     /// Everything from *accepted* to *erased*, for all of them together: the views' files are written
     /// anew once.
     pub(super) async fn carry_through(
         &self,
-        begun: Vec<Work>,
+        mut begun: Vec<Work>,
         watch: &mut (dyn FnMut(Step) -> Result<(), Error> + Send),
     ) -> Result<Vec<Erasure>, Error> {
-        let mut accepted = Vec::with_capacity(begun.len());
-        for work in &begun {
-            accepted.push(self.accept(work).await?);
-            watch(Step::Accepted)?;
-            let tomb = work.tomb();
-            self.on_erasures(move |erasures| erasures.tombs.keep(&tomb)).await?;
-            watch(Step::Buried)?;
+        if begun.is_empty() {
+            return Ok(Vec::new());
         }
-        let subjects: Vec<SubjectId> = begun.iter().map(|work| work.subject).collect();
-        self.vault.destroy(&subjects).await?;
+        let (accepted, barrier) = self.shred(&mut begun, watch).await?;
         let shredded_at = self.clock.now();
-        watch(Step::Shredded)?;
-        // Whoever knew the person's keys before they were destroyed has written with them now.
-        drop(self.recording.write().await);
-        let barrier = self.log.head();
         // They find the person's rows by what is about to be purged.
         self.views.wait_for(barrier, PATIENCE).await?;
         let mut pieces = Vec::with_capacity(begun.len());
-        for work in &begun {
-            pieces.push(self.purge(work, barrier).await?);
+        for (work, accepted) in begun.iter().zip(&accepted) {
+            pieces.push(self.purge(work, *accepted, barrier).await?);
             watch(Step::Purged)?;
         }
-        self.remove_copies(&subjects).await?;
+        let subjects: Vec<SubjectId> = begun.iter().map(|work| work.subject).collect();
+        self.renew_views(&subjects).await?;
+        self.remove_exports().await?;
         let purged_at = self.clock.now();
         watch(Step::Renewed)?;
         let mut done = Vec::with_capacity(begun.len());
         for ((work, accepted), pieces) in begun.into_iter().zip(accepted).zip(pieces) {
-            let erased = self.complete_erasure(&work, shredded_at, purged_at).await?;
+            let beyond_backups_at = self.erasures.beyond_backups(shredded_at);
+            let erased = self.complete_erasure(&work, (shredded_at, purged_at, beyond_backups_at)).await?;
             watch(Step::Erased)?;
-            let tomb = work.tomb();
+            let (tomb, kept_until) = (work.tomb(), work.keep_until);
             self.on_erasures(move |erasures| work.done(&erasures.work)).await?;
-            done.push(Erasure { tomb, accepted, erased, shredded_at, purged_at, pieces });
+            let times = (shredded_at, purged_at, beyond_backups_at);
+            done.push(Erasure { tomb, accepted, erased, times, kept_until, pieces });
         }
         tracing::info!(people = done.len(), "people erased");
         Ok(done)
     }
 
+    /// From *accepted* to the end of the keys, while nobody records anything: what the views find of the
+    /// people then is everything, and nothing is attributed to them afterwards. Says where each *accepted*
+    /// stands, and the position below which everything about them lies.
+    async fn shred(
+        &self,
+        begun: &mut [Work],
+        watch: &mut (dyn FnMut(Step) -> Result<(), Error> + Send),
+    ) -> Result<(Vec<u64>, u64), Error> {
+        self.views.wait_for(self.log.head(), PATIENCE).await?;
+        let _nobody_records = self.recording.write().await;
+        self.views.wait_for(self.log.head(), PATIENCE).await?;
+        let mut accepted = Vec::with_capacity(begun.len());
+        for work in begun.iter_mut() {
+            accepted.push(match self.recorded(work.accepted).await? {
+                Some(position) => position,
+                None => {
+                    if self.gather(work).await? > 0 {
+                        let work = work.clone();
+                        self.on_erasures(move |erasures| work.rewrite(&erasures.work)).await?;
+                    }
+                    self.accept(work).await?
+                }
+            });
+            watch(Step::Accepted)?;
+            let (tomb, left) = (work.tomb(), work.left());
+            self.on_erasures(move |erasures| erasures.tombs.keep(&tomb, left)).await?;
+            watch(Step::Buried)?;
+        }
+        let (kept, gone): (Vec<&Work>, Vec<&Work>) = begun.iter().partition(|work| work.keep_until.is_some());
+        let gone: Vec<SubjectId> = gone.iter().map(|work| work.subject).collect();
+        let kept: Vec<_> = kept.iter().filter_map(|work| Some((work.subject, work.keep_until?))).collect();
+        if !gone.is_empty() {
+            self.vault.destroy(&gone).await?;
+        }
+        if !kept.is_empty() {
+            self.vault.detach(&kept).await?;
+        }
+        watch(Step::Shredded)?;
+        Ok((accepted, self.log.head()))
+    }
+
     /// The last event with the person's tag.
     async fn accept(&self, work: &Work) -> Result<u64, Error> {
-        if let Some(position) = self.recorded(work.accepted).await? {
-            return Ok(position);
-        }
         let holder = match self.vault.holder(work.subject).await {
             Ok(holder) => Some(holder),
             // Destroyed by hand or by a tomb: there is no tag any more, and nothing else to say.
@@ -138,20 +168,22 @@ impl App {
         let body = IdentityErasureAccepted {
             tomb: Some(work.tomb()),
             cause: work.cause(),
-            scope: Some(IdentityErasureScope::IdentityAndEvidence),
+            scope: Some(work.scope()),
             case_id: work.case_id.clone(),
         };
         let body = Body::IdentityErasureAccepted(Box::new(body));
         Ok(self.record_own_about(work.accepted, body, holder).await?.position)
     }
 
-    async fn recorded(&self, id: EventId) -> Result<Option<u64>, Error> {
+    /// Where an event of custody's own stands, if it was recorded.
+    pub(crate) async fn recorded(&self, id: EventId) -> Result<Option<u64>, Error> {
         let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
         Ok(self.log.find(&[(emitter, id)]).await?.pop().flatten())
     }
 
-    /// Purges what was known to be the person's, and what was recorded since.
-    async fn purge(&self, work: &Work, barrier: u64) -> Result<u64, Error> {
+    /// Purges what was known to be the person's, and what was recorded since. What follows *accepted* is
+    /// nobody's, whatever it says.
+    async fn purge(&self, work: &Work, accepted: u64, barrier: u64) -> Result<u64, Error> {
         let mut pieces = work.pieces();
         let mut next = work.seen_to;
         while next < barrier {
@@ -160,7 +192,8 @@ impl App {
             let Some(last) = records.last() else { return Err(Error::internal("log_ends_early")) };
             next = last.position + 1;
             for record in &records {
-                pieces.extend(self.pieces_about(work.subject, record)?);
+                let keep = work.keep_until.is_some() && record.position <= accepted;
+                pieces.extend(self.pieces_about(work.subject, record, keep)?);
             }
         }
         let count = pieces.len() as u64;
@@ -173,27 +206,25 @@ impl App {
         &self,
         subject: SubjectId,
         record: &crate::log::StoredRecord,
+        keep_evidence: bool,
     ) -> Result<Vec<PieceRef>, Error> {
         let header = Header::parse(&record.header)?;
         let mut pieces = Vec::new();
-        for (i, part) in header.parts.iter().enumerate() {
-            let first = header.index_piece(i);
-            let Some(Some(block)) = record.pieces.get(first) else { continue };
+        for i in 0..header.parts.len() {
+            let Some(Some(block)) = record.pieces.get(header.index_piece(i)) else { continue };
             let epoch = Header::index_epoch(block)?;
             let Ok(key) = self.keyring.index_key(epoch) else { continue };
             let block = header.open_index(i, block, &IndexKey::new(epoch, &key))?;
             if block.subject == Some(subject) {
-                let numbers = first..=first + part.boxes.len();
-                let position = record.position;
-                pieces.extend(numbers.map(|piece| PieceRef { position, piece: piece as u16 }));
+                let (gone, position) = (header.pieces_to_purge(i, keep_evidence), record.position);
+                pieces.extend(gone.map(|piece| PieceRef { position, piece }));
             }
         }
         Ok(pieces)
     }
 
-    /// Rows that were removed stay in the views' files until these are written anew; exports may hold
-    /// anybody's parts.
-    async fn remove_copies(&self, subjects: &[SubjectId]) -> Result<(), Error> {
+    /// Rows that were removed stay in the views' files until these are written anew.
+    async fn renew_views(&self, subjects: &[SubjectId]) -> Result<(), Error> {
         let renewing = async {
             loop {
                 let (views, subjects) = (Arc::clone(&self.views), subjects.to_vec());
@@ -204,7 +235,11 @@ impl App {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, renewing).await.unwrap_or(Err(views::Error::Busy.into()))?;
+        tokio::time::timeout(PATIENCE, renewing).await.unwrap_or(Err(views::Error::Busy.into()))
+    }
+
+    /// Exports with parts may hold anybody's.
+    pub(super) async fn remove_exports(&self) -> Result<(), Error> {
         for export in self.exports().into_iter().filter(|export| export.level != Level::Headers) {
             match self.delete_export(&export.id).await {
                 Ok(()) | Err(Error::ExportNotFound) => {}
@@ -218,17 +253,18 @@ impl App {
     async fn complete_erasure(
         &self,
         work: &Work,
-        shredded_at: Timestamp,
-        purged_at: Timestamp,
+        (shredded_at, purged_at, beyond_backups_at): Times,
     ) -> Result<u64, Error> {
         if let Some(position) = self.recorded(work.erased).await? {
             return Ok(position);
         }
         let body = IdentityErased {
             tomb: Some(work.tomb()),
-            scope: Some(IdentityErasureScope::IdentityAndEvidence),
+            scope: Some(work.scope()),
             shredded_at: Some(shredded_at),
             purged_at: Some(purged_at),
+            beyond_backups_at,
+            transfer_tallies: List::new(work.tallies.clone()).ok_or_else(|| Error::internal("tallies"))?,
             ..Default::default()
         };
         Ok(self.record_own_about(work.erased, Body::IdentityErased(Box::new(body)), None).await?.position)

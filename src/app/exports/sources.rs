@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::id::SubjectId;
 use crate::export::{Disclose, Error, Proofs, Share};
-use crate::ledger::tlog::{Edge, Hash, KeyKind, SignedCheckpoint, Signer};
+use crate::ledger::tlog::{Edge, Hash, KeyKind, SignedCheckpoint, Signer, VerifierKey};
 use crate::ledger::{self, Ledger};
 use crate::record::header::Header;
 use crate::record::key::{Class, box_key};
@@ -66,6 +66,12 @@ pub(crate) fn manifest_signer(keyring: &Keyring, origin: &str) -> Result<Signer,
         return Err(ledger::Error::NoKey(way.to_owned()));
     };
     Ok(Signer::from_seed(&Manifest::key_name(origin), KeyKind::Text, key)?)
+}
+
+/// How others know the key of a seed for manifests.
+pub(crate) fn manifest_key_of(seed: &crate::vault::Key, origin: &str) -> Result<VerifierKey, ledger::Error> {
+    let signer = Signer::from_seed(&Manifest::key_name(origin), KeyKind::Text, seed)?;
+    Ok(signer.verifier().clone())
 }
 
 /// Opens the parts that were recorded as disclosed, as far as their keys live, and no others.

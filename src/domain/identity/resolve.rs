@@ -145,6 +145,14 @@ impl<'a, B: AsRef<Binding>> Fact<'a, B> {
         all.filter(|(_, binding)| binding.from > at).min_by_key(|(_, binding)| binding.from)
     }
 
+    /// From when on somebody new has the identifier: since the person who was erased last had it, or
+    /// whoever had it after; otherwise nobody can say.
+    fn free_since(&self, at: Timestamp) -> Option<Timestamp> {
+        let erased = self.erased.iter().map(|gone| gone.to).filter(|to| *to <= at).max()?;
+        let others = self.bindings.iter().filter_map(|binding| binding.as_ref().to);
+        Some(others.filter(|to| *to <= at).fold(erased, Timestamp::max))
+    }
+
     fn was_erased(&self, at: Timestamp) -> bool {
         self.erased.iter().any(|gone| gone.from.is_none_or(|from| from <= at) && at < gone.to)
     }

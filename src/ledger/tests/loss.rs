@@ -28,6 +28,22 @@ async fn with_an_older_copy(place: &Place) -> PathBuf {
     older
 }
 
+/// As a backup whose log was copied later than its checkpoints; nothing was published over 150 at first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_bears_out_is_taken_over_from_the_outside_copy_also_where_it_lost_its_end() {
+    let place = Place::new();
+    let older = with_an_older_copy(&place).await;
+    let mut checkpoints = files(&place, &place.data().join("ledger"));
+    assert_eq!(checkpoints.len(), 2);
+    restore(&place, &older);
+    checkpoints.truncate(1);
+    std::fs::remove_file(&checkpoints[0]).unwrap();
+    let open = place.open().await.unwrap();
+    assert!(open.ledger.diverged().unwrap().contains("200"));
+    assert_eq!(files(&place, &place.data().join("ledger")), checkpoints, "that over 100, not that over 200");
+    open.close();
+}
+
 fn restore(place: &Place, from: &Path) {
     std::fs::remove_dir_all(place.data()).unwrap();
     copy_dir(from, &place.data());

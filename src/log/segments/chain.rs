@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::disk::Disk;
 use super::frame::{u32_at, u64_at};
 use super::scan::Scan;
-use crate::durable::sync_dir;
+use crate::durable::{self, sync_dir};
 
 /// Bytes before the first frame.
 pub const SEGMENT_HEAD: u64 = 32;
@@ -265,6 +265,17 @@ impl Chain {
             open.push_front(Arc::new(segment));
         }
         Ok(Arc::clone(&open[0]))
+    }
+
+    /// The segment of that name; one that is not there is made, with its head and nothing else.
+    pub fn take_in(&self, first: u64) -> io::Result<Arc<Segment>> {
+        if !self.firsts().contains(&first) {
+            durable::replace(&self.dir.join(file_name(first)), &head_bytes(first))?;
+            let mut firsts = self.firsts.write().unwrap_or_else(PoisonError::into_inner);
+            let place = firsts.partition_point(|other| *other < first);
+            firsts.insert(place, first);
+        }
+        self.segment(first)
     }
 
     /// Turns the spare file into the segment that begins at `first`. When it returns, the segment

@@ -123,6 +123,13 @@ impl Shared {
         found.ok_or_else(|| self.corrupt(position, segment.place(start.into()), "there is no such record"))
     }
 
+    /// Where the frame of a position below the head ends in its segment.
+    pub fn frame_end(&self, position: u64) -> Result<u64, Error> {
+        let (segment, _) = self.segment_of(position)?;
+        let (offset, head, _) = self.frame_of(&segment, position)?;
+        Ok(offset + u64::from(head.total))
+    }
+
     fn segment_of(&self, position: u64) -> Result<(Arc<Segment>, u64), Error> {
         let located = self.chain.locate(position).map_err(unreadable)?;
         located.ok_or_else(|| self.corrupt(position, "no segment".into(), "there is no such record"))
@@ -145,6 +152,7 @@ impl Shared {
             .map_err(|source| failed("the tail mark could not be written", source))?;
         let _alone = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut touched: Vec<Arc<Segment>> = Vec::new();
+        let mut ranges = Vec::with_capacity(pieces.len());
         for of_record in pieces.chunk_by(|a, b| a.position == b.position) {
             let position = of_record[0].position;
             let (segment, _) = self.segment_of(position)?;
@@ -154,9 +162,11 @@ impl Shared {
             for piece in of_record {
                 let range = frame::piece_range(&head, &frame, piece.piece)
                     .ok_or(Error::Refused("the record has no such piece"))?;
+                let at = offset + range.start as u64;
                 self.disk
-                    .write(&segment.data, &vec![0; range.len()], offset + range.start as u64)
+                    .write(&segment.data, &vec![0; range.len()], at)
                     .map_err(|source| failed("pieces could not be purged", source))?;
+                ranges.push((Arc::clone(&segment), at, range.len()));
             }
             if touched.last().is_none_or(|last| last.first != segment.first) {
                 touched.push(segment);
@@ -167,7 +177,8 @@ impl Shared {
                 .sync(&segment.data)
                 .map_err(|source| failed("the purge could not be synced", source))?;
         }
-        Ok(())
+        self.purge_mirror(&ranges)
+            .map_err(|source| failed("the pieces are purged here, and not in the mirror", source))
     }
 }
 

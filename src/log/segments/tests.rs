@@ -12,6 +12,7 @@ use crate::log::contract::{self, Storage, record};
 mod crash;
 mod damage;
 mod faults;
+mod mirrored;
 mod model;
 
 /// Small enough that a few records roll a segment, a chunk and a generation of ids.

@@ -10,8 +10,9 @@
 //! * The sync fails: the kernel may have dropped the pages and forgotten it, so no later sync can
 //!   be believed. The callers hear `Unknown`; the log is read-only until it is opened again, when
 //!   recovery decides what is there.
+//! * The mirror fails: it is given up, and either the group is acknowledged without it, or it is undone
+//!   here as well and the callers hear `Unavailable` until the mirror is up to date again.
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +25,9 @@ use super::Shared;
 use super::chain::{SEGMENT_HEAD, Segment};
 use super::frame::{self, Encoded};
 use super::ids::{Key, LookedUp};
-use super::space::{PAGE, Space};
+use super::lane::{Broken, Lane};
+use super::mirror::Mirror;
+use super::space::PAGE;
 use crate::clock::Stopwatch;
 use crate::log::{Cause, Error, Outcome};
 use crate::telemetry::metrics;
@@ -51,10 +54,11 @@ pub struct Place {
 
 pub struct Writer {
     shared: Arc<Shared>,
-    space: Space,
-    place: Place,
-    /// The writer's own descriptor: see `chain::Segment`.
-    file: File,
+    own: Lane,
+    /// The mirror's, while a group is committed; `None` where there is no mirror, or it is failing.
+    other: Option<Lane>,
+    /// Where the next frame goes, in both.
+    end: u64,
     head: u64,
     group: Group,
 }
@@ -72,10 +76,9 @@ struct Group {
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, place: Place, head: u64) -> io::Result<Writer> {
-        let mut space = Space::start(shared.chain.dir(), Arc::clone(&shared.disk), shared.segment_bytes)?;
-        let file = own_file(&place.segment)?;
-        space.follow(&place.segment.path, place.segment.data.metadata()?.len())?;
-        Ok(Writer { shared, space, place, file, head, group: Group::default() })
+        let Place { segment, end } = place;
+        let own = Lane::open(&shared.chain, Arc::clone(&shared.disk), shared.segment_bytes, segment)?;
+        Ok(Writer { shared, own, other: None, end, head, group: Group::default() })
     }
 
     /// Runs until the queue is closed and empty.
@@ -124,15 +127,28 @@ impl Writer {
 
     /// Stores a group and answers its batches.
     fn commit(&mut self, batches: Vec<Waiting>) {
+        let shared = Arc::clone(&self.shared);
+        let mut lane = shared.mirror.as_ref().map(Mirror::lane);
+        self.other = lane.as_mut().and_then(|lane| lane.take());
         let bytes = batches.iter().map(|batch| batch.encoded.bytes.len() as u64).sum();
         let prepared = self.shared.writable().and_then(|()| self.prepare(bytes));
         let stored = match prepared {
             Ok(()) => self.fill_group(&batches).and_then(|outcomes| self.store().map(|()| outcomes)),
             Err(error) => Err(error),
         };
+        if stored.is_ok() {
+            self.publish();
+        }
+        if let Some(lane) = &mut lane {
+            **lane = self.other.take();
+        }
+        drop(lane);
+        self.answer(batches, stored);
+    }
+
+    fn answer(&mut self, batches: Vec<Waiting>, stored: Result<Vec<Vec<Outcome>>, Error>) {
         match stored {
             Ok(outcomes) => {
-                self.publish();
                 for (batch, outcomes) in batches.into_iter().zip(outcomes) {
                     // Whoever asked may be gone; the records are stored all the same.
                     let _ = batch.answer.send(Ok(outcomes));
@@ -153,22 +169,48 @@ impl Writer {
     /// Makes sure of memory for the ids and of room for `bytes` in one segment.
     fn prepare(&mut self, bytes: u64) -> Result<(), Error> {
         self.shared.ids.make_room().map_err(|reason| self.shared.fail(Cause::Index, reason))?;
-        let no_room = |source| Error::Unavailable { reason: "no room for the log", source: Some(source) };
-        let full = self.place.end + bytes > self.space.limit();
-        if full && self.place.end > SEGMENT_HEAD {
-            self.begin_segment().map_err(no_room)?;
+        if let Some(mirror) = &self.shared.mirror
+            && (mirror.keeper().failing().is_some() || self.other.is_none())
+        {
+            self.other = None;
+            self.without_mirror(None)?;
         }
-        self.space.room(self.place.end + bytes).map_err(no_room)
+        let no_room = |source| Error::Unavailable { reason: "no room for the log", source: Some(source) };
+        let full = self.end + bytes > self.own.limit() && self.end > SEGMENT_HEAD;
+        if full {
+            self.own.begin(&self.shared.chain, self.head).map_err(no_room)?;
+            self.end = SEGMENT_HEAD;
+        }
+        let end = self.end + bytes;
+        let followed = match &mut self.other {
+            None => Ok(()),
+            Some(other) => follow(&self.shared, other, &self.own, self.head).and_then(|()| other.room(end)),
+        };
+        if let Err(source) = followed {
+            self.lose_mirror(source)?;
+        }
+        self.own.room(end).map_err(no_room)
     }
 
-    fn begin_segment(&mut self) -> io::Result<()> {
-        let shared = &self.shared;
-        let filled = self.space.take_spare()?;
-        let segment = shared.chain.begin(&*shared.disk, self.head)?;
-        self.file = own_file(&segment)?;
-        self.space.follow(&segment.path, filled)?;
-        self.place = Place { segment, end: SEGMENT_HEAD };
-        Ok(())
+    /// Gives the mirror up. An error where nothing may be recorded without it.
+    fn lose_mirror(&mut self, source: io::Error) -> Result<(), Error> {
+        self.other = None;
+        if let Some(mirror) = &self.shared.mirror {
+            mirror.fail(source.to_string());
+        }
+        self.without_mirror(Some(source))
+    }
+
+    fn without_mirror(&self, source: Option<io::Error>) -> Result<(), Error> {
+        match &self.shared.mirror {
+            Some(mirror) if mirror.keeper().goes_on() => {
+                let reason = "that the mirror falls behind could not be noted";
+                let failed = |source| Error::Unavailable { reason, source: Some(source) };
+                mirror.keeper().falls_behind().map_err(failed)
+            }
+            Some(_) => Err(Error::Unavailable { reason: "the mirror is failing", source }),
+            None => Ok(()),
+        }
     }
 
     /// Gives positions to what is new and puts it together.
@@ -187,7 +229,7 @@ impl Writer {
                 match claimed.map_err(|source| self.shared.index_failed(source))? {
                     Err(stands) => outcomes.push(Outcome::Exists(stands)),
                     Ok(key) => {
-                        group.add(key, position, frame, self.place.end);
+                        group.add(key, position, frame, self.end);
                         outcomes.push(Outcome::Appended(position));
                     }
                 }
@@ -198,32 +240,60 @@ impl Writer {
         Ok(all)
     }
 
-    /// Writes and syncs the group.
+    /// Writes and syncs the group, in both copies side by side.
     fn store(&mut self) -> Result<(), Error> {
         if self.group.bytes.is_empty() {
             return Ok(());
         }
-        let (disk, watch) = (&self.shared.disk, Stopwatch::start());
+        let watch = Stopwatch::start();
         let length = self.group.bytes.len();
         // Whole pages, zeros where nothing stands yet: the kernel need not read what it overwrites.
-        let padded = (self.place.end + length as u64).next_multiple_of(PAGE) - self.place.end;
-        self.group.bytes.resize(padded as usize, 0);
-        let written = disk.write(&self.file, &self.group.bytes, self.place.end);
+        let padded = ((self.end + length as u64).next_multiple_of(PAGE) - self.end) as usize;
+        self.group.bytes.resize(padded, 0);
+        let (stored, mirrored) = self.store_both();
         self.group.bytes.truncate(length);
-        if let Err(written) = written {
-            let zeros = vec![0; padded as usize];
-            let undone = disk.write(&self.file, &zeros, self.place.end).and_then(|()| disk.sync(&self.file));
-            return Err(match undone {
-                Ok(()) => {
-                    Error::Unavailable { reason: "the log could not be written", source: Some(written) }
-                }
-                Err(_) => self.unknown("the log could not be written, nor what was begun undone", written),
-            });
+        match stored {
+            Err(Broken::Write(written)) => {
+                let reason = "the log could not be written";
+                self.undo(padded, reason)?;
+                return Err(Error::Unavailable { reason, source: Some(written) });
+            }
+            Err(Broken::Sync(source)) => return Err(self.unknown("the log could not be synced", source)),
+            Ok(()) => {}
         }
-        disk.sync(&self.file).map_err(|source| self.unknown("the log could not be synced", source))?;
+        if let Err(source) = mirrored
+            && self.lose_mirror(source).is_err()
+        {
+            let reason = "the mirror could not be written";
+            self.undo(padded, reason)?;
+            // The mirror may have it, and the next start adds to the log what only the mirror has.
+            return Err(Error::Unknown { reason, source: None });
+        }
         ::metrics::histogram!(metrics::LOG_COMMIT_SECONDS).record(watch.elapsed().as_secs_f64());
         ::metrics::histogram!(metrics::LOG_COMMIT_RECORDS).record(self.group.ids.len() as f64);
         Ok(())
+    }
+
+    fn store_both(&self) -> (Result<(), Broken>, io::Result<()>) {
+        let (bytes, at) = (&self.group.bytes[..], self.end);
+        let Some(other) = &self.other else { return (self.own.store(bytes, at), Ok(())) };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("log-mirror".into());
+            let mirrored = thread.spawn_scoped(scope, || other.store(bytes, at).map_err(Broken::source));
+            let stored = self.own.store(bytes, at);
+            let panicked = |_| Err(io::Error::other("the thread that writes the mirror panicked"));
+            (stored, mirrored.and_then(|thread| thread.join().unwrap_or_else(panicked)))
+        })
+    }
+
+    /// Zeros where the group was to be: nobody heard of it.
+    fn undo(&mut self, length: usize, reason: &'static str) -> Result<(), Error> {
+        let mirrored = self.other.as_ref().map_or(Ok(()), |other| other.undo(length, self.end));
+        self.own.undo(length, self.end).map_err(|source| {
+            self.shared.fail(Cause::Unsure, format!("{reason}, nor what was begun undone: {source}"));
+            Error::Unknown { reason, source: Some(source) }
+        })?;
+        mirrored.or_else(|source| self.lose_mirror(source))
     }
 
     fn unknown(&self, reason: &'static str, source: io::Error) -> Error {
@@ -236,8 +306,8 @@ impl Writer {
         if self.group.ids.is_empty() {
             return;
         }
-        self.place.segment.note_ends(self.head, &self.group.ends);
-        self.place.end += self.group.bytes.len() as u64;
+        self.own.segment.note_ends(self.head, &self.group.ends);
+        self.end += self.group.bytes.len() as u64;
         self.head += self.group.ids.len() as u64;
         self.shared.head.send_replace(self.head);
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
@@ -271,8 +341,14 @@ impl Group {
     }
 }
 
-fn own_file(segment: &Segment) -> io::Result<File> {
-    OpenOptions::new().write(true).open(&segment.path)
+/// Sees to it that the mirror's segment is the log's own.
+fn follow(shared: &Shared, other: &mut Lane, own: &Lane, head: u64) -> io::Result<()> {
+    if other.segment.first == own.segment.first {
+        return Ok(());
+    }
+    let there = shared.mirror.as_ref().and_then(Mirror::there);
+    let there = there.ok_or_else(|| io::Error::other("the mirror is failing"))?;
+    other.begin(&there.chain, head)
 }
 
 /// The same error for every batch of a group.

@@ -10,9 +10,14 @@ use crate::app::{Caller, Error};
 use crate::domain::event::IdentityErasureCause;
 use crate::domain::id::SubjectId;
 
-const REASON: Reason = Reason { cause: IdentityErasureCause::Operator, case_id: None };
+const REASON: Reason = Reason { cause: IdentityErasureCause::Operator, case_id: None, evidence_too: true };
 
-async fn record(running: &Running, place: &Place, people: impl IntoIterator<Item = u8>, from: u8) -> u64 {
+pub(super) async fn record(
+    running: &Running,
+    place: &Place,
+    people: impl IntoIterator<Item = u8>,
+    from: u8,
+) -> u64 {
     let client = client(running).await;
     let mut last = 0;
     for (n, person) in people.into_iter().enumerate() {
@@ -27,14 +32,18 @@ async fn record(running: &Running, place: &Place, people: impl IntoIterator<Item
     last
 }
 
-async fn find(running: &Running, person: u8) -> Option<SubjectId> {
+pub(super) async fn find(running: &Running, person: u8) -> Option<SubjectId> {
     let wire = Place::new().event(person).people[0].identifiers[0].clone();
     let request = pb::FindSubjectRequest { identifier: Some(wire) };
     let found = client(running).await.subjects().find_subject(request).await.unwrap().into_inner();
     found.candidates.first().map(|candidate| candidate.subject.parse().unwrap())
 }
 
-async fn report(running: &Running, subject: SubjectId, at_least: u64) -> Option<pb::SubjectReport> {
+pub(super) async fn report(
+    running: &Running,
+    subject: SubjectId,
+    at_least: u64,
+) -> Option<pb::SubjectReport> {
     let request = pb::GetSubjectReportRequest {
         subject: Some(pb::SubjectName { name: Some(pb::subject_name::Name::Subject(subject.to_string())) }),
         at_least: Some(at_least),
@@ -47,7 +56,7 @@ async fn report(running: &Running, subject: SubjectId, at_least: u64) -> Option<
 }
 
 /// Every file below a directory that holds one of the texts.
-fn holding(dir: &Path, needles: &[Vec<u8>]) -> Vec<String> {
+pub(super) fn holding(dir: &Path, needles: &[Vec<u8>]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -70,7 +79,7 @@ fn written(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What would tell of a person: the handle in every spelling, the identifier, the place of a photo.
-fn traces(subject: SubjectId, person: u8) -> Vec<Vec<u8>> {
+pub(super) fn traces(subject: SubjectId, person: u8) -> Vec<Vec<u8>> {
     let hex: String = subject.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let texts = [subject.to_string(), hex, format!("user-{person}"), format!("of-user-{person}.jpg")];
     texts.into_iter().map(String::into_bytes).chain([subject.0.to_vec()]).collect()
@@ -81,7 +90,7 @@ async fn erase(running: &Running, subject: SubjectId, stop: Option<Step>) -> Res
     running.app().erase_watched(&Caller::local(), &[Name::Subject(subject)], REASON, watch).await
 }
 
-async fn erasure_events(running: &Running) -> Vec<String> {
+pub(super) async fn erasure_events(running: &Running) -> Vec<String> {
     let filter = pb::EventFilter {
         types: vec!["IdentityErasureAccepted".to_owned(), "IdentityErased".to_owned()],
         ..Default::default()

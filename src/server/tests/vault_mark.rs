@@ -1,17 +1,8 @@
 //! A vault that is older than the log.
 
-use std::path::Path;
-
 use super::*;
 
 const HOUR_MS: i64 = 3_600_000;
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
 
 async fn people(running: &Running, place: &Place, numbers: std::ops::Range<u8>) {
     let mut ingest = client(running).await.ingest();

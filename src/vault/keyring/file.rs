@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Class, Entry, Error, Keys, digest_of, entry, quarter};
+use super::{Class, Entry, Error, Gone, Keys, digest_of, entry, quarter};
 use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
 use crate::durable;
@@ -34,6 +34,8 @@ struct Body {
     format: u32,
     vault: String,
     keys: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gone: Vec<Gone>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,6 +45,10 @@ struct Line {
     id: u32,
     created: Timestamp,
     active: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activated: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<Timestamp>,
     key: Secret,
 }
 
@@ -86,8 +92,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Keys, Error> {
     let mut entries = Vec::with_capacity(document.body.keys.len());
     for line in &document.body.keys {
         let key = Zeroizing::new(decode::<32>(&line.key.0)?);
-        let Line { class, id, created, active, .. } = *line;
-        entries.push(Entry { class, id, created, active, key });
+        let Line { class, id, created, active, activated, replaced, .. } = *line;
+        entries.push(Entry { class, id, created, active, activated, replaced, key });
     }
     for class in Class::ALL.into_iter().filter(|class| *class != Class::Index) {
         let active = entries.iter().filter(|entry| entry.class == class && entry.active).count();
@@ -95,7 +101,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Keys, Error> {
             return Err(Error::Damaged("a class has not exactly one active key"));
         }
     }
-    Ok(Keys { vault: decode::<16>(&document.body.vault)?, entries, digest: document.check })
+    let vault = decode::<16>(&document.body.vault)?;
+    Ok(Keys { vault, entries, gone: document.body.gone, digest: document.check })
 }
 
 /// A new keyring for a new vault. Fails if a file has appeared meanwhile.
@@ -105,9 +112,10 @@ pub(super) fn create(path: &Path, now: Timestamp) -> Result<Keys, Error> {
     let mut entries = Vec::new();
     for class in Class::ALL {
         let id = if class == Class::Index { quarter(now) } else { 1 };
-        entries.push(Entry { active: class != Class::Index, ..entry(class, id, now)? });
+        let active = class != Class::Index;
+        entries.push(Entry { active, activated: active.then_some(now), ..entry(class, id, now)? });
     }
-    let mut keys = Keys { vault, entries, digest: Digest([0; 32]) };
+    let mut keys = Keys { vault, entries, gone: Vec::new(), digest: Digest([0; 32]) };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|source| Error::Io { path: path.into(), source })?;
     }
@@ -138,12 +146,15 @@ fn body_of(keys: &Keys) -> Body {
         id: entry.id,
         created: entry.created,
         active: entry.active,
+        activated: entry.activated,
+        replaced: entry.replaced,
         key: Secret(URL_SAFE_NO_PAD.encode(entry.key.as_ref())),
     };
     Body {
         format: FORMAT,
         vault: URL_SAFE_NO_PAD.encode(keys.vault),
         keys: keys.entries.iter().map(line).collect(),
+        gone: keys.gone.clone(),
     }
 }
 

@@ -34,7 +34,7 @@ fn is_never_made_beside_data() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("keyring.json");
     let error = open(&path, false).unwrap_err();
-    assert!(matches!(error, Error::Missing(_)) && error.to_string().contains("put the keyring"));
+    assert!(matches!(error, Error::Missing(_)) && error.to_string().contains("put the newest copy"));
     assert!(!path.exists());
 }
 
@@ -72,7 +72,7 @@ fn rotates_across_a_fleet() {
     let second = keyring.add(Class::Kek, at(5)).unwrap();
     assert_eq!(keyring.active_kek().unwrap().0, first, "added, not yet active");
     assert!(matches!(keyring.remove(Class::Kek, first), Err(Error::Active { .. })));
-    keyring.activate(Class::Kek, second).unwrap();
+    keyring.activate(Class::Kek, second, at(6)).unwrap();
     assert_eq!(keyring.active_kek().unwrap().0, second);
     assert_eq!(keyring.kek(first).unwrap(), old);
     keyring.remove(Class::Kek, first).unwrap();
@@ -134,9 +134,62 @@ fn signing_keys_overlap_while_they_rotate() {
     assert_eq!(ids(&keyring), [1]);
     assert_eq!(keyring.add(Class::Checkpoint, at(1)).unwrap(), 2);
     assert_eq!(ids(&keyring), [1], "added, not yet in use");
-    keyring.activate(Class::Checkpoint, 2).unwrap();
+    keyring.activate(Class::Checkpoint, 2, at(2)).unwrap();
     assert_eq!(ids(&keyring), [2, 1], "both sign");
     keyring.remove(Class::Checkpoint, 1).unwrap();
     assert_eq!(ids(&open(&path, false).unwrap()), [2]);
     assert_ne!(keyring.signing(Class::Checkpoint)[0].1, keyring.signing(Class::Manifest)[0].1);
+}
+
+#[test]
+fn knows_when_a_key_was_replaced_and_which_were_destroyed_here() {
+    let (_root, path, keyring) = new();
+    let second = keyring.add(Class::Kek, at(5)).unwrap();
+    keyring.activate(Class::Kek, second, at(6)).unwrap();
+    keyring.activate(Class::Kek, second, at(7)).unwrap();
+    let of = |id: u32| {
+        let keys = open(&path, false).unwrap().describe();
+        let key = keys.into_iter().find(|key| key.class == Class::Kek && key.id == id).unwrap();
+        (key.activated, key.replaced)
+    };
+    assert_eq!(of(1), (Some(at(0)), Some(at(6))));
+    assert_eq!(of(2), (Some(at(6)), None), "to activate it again says nothing new");
+    keyring.replaced_now(Class::Kek, 1, at(3)).unwrap();
+    keyring.replaced_now(Class::Kek, 2, at(3)).unwrap();
+    assert_eq!((of(1).1, of(2).1), (Some(at(3)), None), "the active one is replaced by nobody");
+
+    keyring.activate(Class::Kek, 1, at(8)).unwrap();
+    keyring.destroy(Class::Kek, second, at(9)).unwrap();
+    let read = open(&path, false).unwrap();
+    assert_eq!(read.gone(), [Gone { class: Class::Kek, id: 2, at: at(9) }]);
+    let gone = read.kek(second).unwrap_err();
+    assert!(matches!(gone, Error::Destroyed { id: 2, .. }), "{gone}");
+    assert!(matches!(read.kek(3).unwrap_err(), Error::NoKey { id: 3, .. }));
+    assert_eq!(read.add(Class::Kek, at(10)).unwrap(), 3, "no id is given twice");
+    assert!(matches!(read.activate(Class::Fingerprint, 1, at(11)), Err(Error::Lasting(_))));
+}
+
+/// A keyring from before the times were kept is read, and written again byte for byte the same but for
+/// what is new.
+#[test]
+fn a_keyring_without_times_is_still_one() {
+    let (_root, path, keyring) = new();
+    let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for line in document["body"]["keys"].as_array_mut().unwrap() {
+        line.as_object_mut().unwrap().remove("activated");
+    }
+    // The checksum is over the body as it was written, with its keys in their order.
+    let keys = document["body"]["keys"].as_array().unwrap().iter().map(|line| {
+        format!(
+            r#"{{"class":{},"id":{},"created":{},"active":{},"key":{}}}"#,
+            line["class"], line["id"], line["created"], line["active"], line["key"]
+        )
+    });
+    let keys = keys.collect::<Vec<_>>().join(",");
+    let body = format!(r#"{{"format":1,"vault":{},"keys":[{keys}]}}"#, document["body"]["vault"]);
+    let check = serde_json::to_string(&digest_of(body.as_bytes())).unwrap();
+    std::fs::write(&path, format!(r#"{{"body":{body},"check":{check}}}"#)).unwrap();
+    let read = open(&path, false).unwrap();
+    assert_eq!(read.active_kek().unwrap(), keyring.active_kek().unwrap());
+    assert!(read.describe().iter().all(|key| key.activated.is_none() && key.replaced.is_none()));
 }

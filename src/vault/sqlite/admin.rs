@@ -1,29 +1,24 @@
-//! Everything but resolving: links, merges, destruction, rotation, reports.
+//! Everything but resolving, erasing and moving to new keys: links, merges, reports, scrubbing.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::Vault;
 use super::cache::Slot;
-use super::change::{apply, create, name, store};
-use super::marks::{Place, place_of_subject};
+use super::change::{apply, create, name};
+use super::marks::Place;
 use super::rows::{BODY, Body, Db, Facts, time, time_or_none};
 use super::seal::{corrupt, open_value};
 use super::writer::Txn;
-use crate::domain::id::{Digest, SubjectId};
+use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{self, Change, HolderKind, Use};
 use crate::domain::identity::{Class, Identifier};
 use crate::domain::personal::Personal;
-use crate::domain::time::{MS_PER_DAY, Timestamp};
-use crate::record::tomb;
+use crate::domain::time::Timestamp;
+use crate::vault::scrub::Scrub;
 use crate::vault::{Candidate, Error, Holder, Marked, Status};
-
-/// Marks of erased identifiers live this long (`domain.md` 2.5, rule 5).
-const ERASED_MS: i64 = 90 * MS_PER_DAY;
-/// Holders locked anew in one transaction.
-const BATCH: u32 = 500;
 
 pub(super) fn holder_of(txn: &mut Txn<'_>, kind: HolderKind, place: Place) -> Result<Arc<Holder>, Error> {
     let holder = match txn.db.find(&place)? {
@@ -50,7 +45,7 @@ pub(super) fn link(
 ) -> Result<Marked, Error> {
     let n = txn.db.find_subject(subject)?;
     let canonical = txn.db.body(txn.db.canonical_row(n)?)?.subject;
-    let marking = txn.db.shared.marker.mark(identifier);
+    let marking = txn.db.marker.mark(identifier);
     let facts = txn.db.facts(identifier, &marking)?;
     let (usage, mut changes) = resolve::link(&facts.bindings, canonical, from, to);
     if identifier.kind.class() == Class::Strong && !txn.db.body(n)?.account {
@@ -68,7 +63,7 @@ pub(super) fn unlink(
 ) -> Result<Marked, Error> {
     let n = txn.db.find_subject(subject)?;
     let canonical = txn.db.body(txn.db.canonical_row(n)?)?.subject;
-    let marking = txn.db.shared.marker.mark(identifier);
+    let marking = txn.db.marker.mark(identifier);
     let facts = txn.db.facts(identifier, &marking)?;
     let changes = resolve::unlink(&facts.bindings, canonical, to);
     execute(txn, subject, identifier, facts, changes)?;
@@ -84,7 +79,7 @@ fn execute(
 ) -> Result<(), Error> {
     let n = txn.db.find_subject(subject)?;
     let holder = txn.db.holder(subject)?;
-    let marking = [txn.db.shared.marker.mark(identifier)];
+    let marking = [txn.db.marker.mark(identifier)];
     let (identifier, facts) = (std::slice::from_ref(identifier), [facts]);
     for change in changes {
         apply(txn, (n, &holder), identifier, &marking, &facts, change)?;
@@ -134,76 +129,12 @@ pub(super) fn pending(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<SubjectId>
     Ok(subjects)
 }
 
-/// Whoever was confirmed leaves marks, so that late events are told; whoever was not, leaves nothing.
-pub(super) fn destroy(txn: &mut Txn<'_>, subject: SubjectId) -> Result<(), Error> {
-    let Some(n) = txn.db.find(&place_of_subject(subject))? else { return Ok(()) };
-    let body = txn.db.body(n)?;
-    for n in txn.db.with_merged(n)? {
-        txn.touched.extend(txn.db.places_of(n)?);
-    }
-    let connection = txn.db.connection;
-    let now = txn.db.shared.clock.now();
-    let was_pending = connection.prepare_cached("DELETE FROM pending WHERE n = ?1")?.execute([n])? > 0;
-    if !was_pending {
-        let sql = "INSERT INTO erased (place, from_ms, to_ms, until_ms)
-                   SELECT place, CASE WHEN reaches THEN NULL ELSE from_ms END,
-                          min(coalesce(to_ms, ?2), ?2), ?3 FROM bindings WHERE n = ?1";
-        connection.prepare_cached(sql)?.execute((n, now.ms(), now.plus_ms(ERASED_MS).ms()))?;
-    }
-    for sql in [
-        "DELETE FROM bindings WHERE n = ?1",
-        "DELETE FROM seen WHERE n = ?1",
-        "DELETE FROM merges WHERE gone = ?1 OR kept = ?1",
-        "DELETE FROM handles WHERE n = ?1 AND place = ?2",
-    ] {
-        let mut statement = connection.prepare_cached(sql)?;
-        if statement.parameter_count() == 1 {
-            statement.execute([n])?;
-        } else {
-            statement.execute((n, place_of_subject(subject)))?;
-        }
-    }
-    let sql = "UPDATE holders SET body = ?2 WHERE n = ?1";
-    connection.prepare_cached(sql)?.execute((n, [0u8; BODY]))?;
-    if matches!(body.kind, HolderKind::Person | HolderKind::Device) {
-        txn.count("people", -1)?;
-    }
-    txn.count(&format!("kek:{}", body.kek), -1)?;
-    txn.slots.push((place_of_subject(subject), None));
-    txn.changed = true;
-    Ok(())
-}
-
-/// `meta` keeps how many tombs were buried, so that all holders are looked at only when there are more.
-pub(super) fn bury(txn: &mut Txn<'_>, tombs: &HashSet<Digest>) -> Result<u64, Error> {
-    let known = counts(txn.db.connection)?.into_iter().find(|(name, _)| name == "tombs");
-    if known.map_or(0, |(_, count)| count) == tombs.len() as i64 {
-        return Ok(0);
-    }
-    let mut risen = Vec::new();
-    {
-        let mut statement = txn.db.connection.prepare("SELECT body FROM holders")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let body = Body::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
-            risen.extend(body.map(|body| body.subject).filter(|subject| tombs.contains(&tomb(*subject))));
-        }
-    }
-    for subject in &risen {
-        destroy(txn, *subject)?;
-    }
-    let sql =
-        "INSERT INTO meta (name, value) VALUES ('tombs', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1";
-    txn.db.connection.execute(sql, [tombs.len() as i64])?;
-    Ok(risen.len() as u64)
-}
-
 pub(super) fn candidates(
     db: &mut Db<'_>,
     identifier: &Identifier,
     at: Option<Timestamp>,
 ) -> Result<Vec<Candidate>, Error> {
-    let marking = db.shared.marker.mark(identifier);
+    let marking = db.marker.mark(identifier);
     let facts = db.facts(identifier, &marking)?;
     let asked = |known: &&super::Known| at.is_none_or(|at| known.binding.may_mean(identifier.kind, at));
     let mut found: Vec<Candidate> = facts
@@ -219,7 +150,7 @@ pub(super) fn candidates(
         .collect();
     let sql = "SELECT s.first_ms, h.body FROM seen s JOIN holders h ON h.n = s.n WHERE s.place = ?1";
     let mut statement = db.connection.prepare_cached(sql)?;
-    let older = db.shared.marker.older(identifier);
+    let older = db.marker.older(identifier);
     for marking in std::iter::once(marking).chain(older) {
         let mut rows = statement.query([marking.place])?;
         while let Some(row) = rows.next()? {
@@ -256,7 +187,7 @@ pub(super) fn identifiers(
 }
 
 /// Columns 0 to 2: kind, realm, sealed value.
-fn opened(holder: &Holder, row: &rusqlite::Row<'_>) -> Result<Identifier, Error> {
+pub(super) fn opened(holder: &Holder, row: &rusqlite::Row<'_>) -> Result<Identifier, Error> {
     let wrong = || corrupt("a row's identifier cannot be read");
     let kind = row.get::<_, String>(0)?.parse().map_err(|_| wrong())?;
     let realm = match row.get::<_, Option<String>>(1)? {
@@ -293,71 +224,31 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<(String, i64)>, Erro
     Ok(counts)
 }
 
-impl Vault {
-    /// Key-encryption epochs that holders are still locked with, and how many. The others may be
-    /// removed from the keyring.
-    pub async fn epochs_in_use(&self) -> Result<Vec<(u32, u64)>, Error> {
-        let counts = self.read(|db| counts(db.connection)).await?;
-        let of = |(name, count): (String, i64)| {
-            Some((name.strip_prefix("kek:")?.parse().ok()?, u64::try_from(count).ok().filter(|n| *n > 0)?))
-        };
-        Ok(counts.into_iter().filter_map(of).collect())
-    }
+/// In `meta`, in milliseconds.
+const SCRUBBED: &str = "scrubbed";
 
-    /// Locks all holders with the active key-encryption key, in bounded batches between which
-    /// others are served. `progress` is told how many rows were passed. What was locked with older
-    /// keys is in no file when it returns. May be stopped and called again.
-    pub async fn rewrap(&self, mut progress: impl FnMut(u64) + Send) -> Result<(), Error> {
-        let (mut after, mut passed) = (0, 0);
-        loop {
-            let (last, rows) = self.write(move |txn| rewrap(txn, after)).await?;
-            passed += rows as u64;
-            progress(passed);
-            if rows < BATCH as usize {
-                return self.truncate().await;
-            }
-            after = last;
-        }
-    }
-
-    /// Forgets marks of erased identifiers whose time is over, and rewrites the file, so that
-    /// nothing of what was deleted stays in the gaps of its pages (see `schema`). Takes about as
-    /// long as copying the file, in which nothing else is written. To be run by a daily or weekly
-    /// job, at the latest every 90 days.
-    pub async fn scrub(&self) -> Result<(), Error> {
+#[async_trait]
+impl Scrub for Vault {
+    /// SQLite leaves deleted rows in the gaps of pages (see `schema`), so the whole file is written anew.
+    async fn scrub(&self) -> Result<(), Error> {
         let now = self.shared.clock.now();
         self.write(move |txn| {
             let sql = "DELETE FROM erased WHERE until_ms <= ?1";
             txn.db.connection.prepare_cached(sql)?.execute([now.ms()])?;
+            super::rotate::note_forgotten(txn)?;
             txn.db.connection.execute("DELETE FROM holders WHERE body = ?1", [[0u8; BODY]])?;
             Ok(())
         })
         .await?;
-        self.vacuum().await?;
-        self.truncate().await
+        let rewritten = self.vacuum().await;
+        // Also where it failed: what it has written by then would go on taking room.
+        self.truncate().await?;
+        rewritten?;
+        self.write(move |txn| super::rotate::set(txn, SCRUBBED, now.ms())).await
     }
-}
 
-fn rewrap(txn: &mut Txn<'_>, after: i64) -> Result<(i64, usize), Error> {
-    let shared = txn.db.shared;
-    let (epoch, kek) = shared.keyring.active_kek()?;
-    let batch: Vec<(i64, Vec<u8>)> = txn
-        .db
-        .connection
-        .prepare_cached("SELECT n, body FROM holders WHERE n > ?1 ORDER BY n LIMIT ?2")?
-        .query_map((after, BATCH), |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    for (n, body) in &batch {
-        let Some(mut body) = Body::decode(body)? else { continue };
-        if body.kek == epoch {
-            continue;
-        }
-        let holder = body.unwrap(shared)?;
-        txn.count(&format!("kek:{}", body.kek), -1)?;
-        txn.count(&format!("kek:{epoch}"), 1)?;
-        body.wrap(&holder, epoch, &kek)?;
-        store(txn, *n, &body)?;
-        txn.changed = true;
+    async fn scrubbed_at(&self) -> Result<Option<Timestamp>, Error> {
+        let ms = self.read(|db| super::rotate::number(db, SCRUBBED)).await?;
+        ms.map(|ms| Timestamp::from_ms(ms).ok_or_else(|| corrupt("a time is none"))).transpose()
     }
-    Ok((batch.last().map_or(after, |(n, _)| *n), batch.len()))
 }

@@ -29,7 +29,7 @@ pub(super) fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Er
             if !created && txn.db.was_seen(holder.subject, named, marking.place)? {
                 uses[identifier] = Use::Known;
             } else {
-                let row = SeenRow::new(&holder, named, marking.place, entry.occurred_at)?;
+                let row = SeenRow::new(&holder, named, marking, entry.occurred_at)?;
                 insert_seen(txn, n, &row)?;
                 txn.slots.push((row.pair(), Some(super::cache::Slot::Seen)));
             }
@@ -50,7 +50,7 @@ pub(super) fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Er
 pub(super) fn facts_of(db: &mut Db<'_>, entry: &Entry) -> Result<(Vec<Marking>, Vec<Facts>), Error> {
     let (mut markings, mut facts) = (Vec::new(), Vec::new());
     for identifier in &entry.identifiers {
-        let marking = db.shared.marker.mark(identifier);
+        let marking = db.marker.mark(identifier);
         facts.push(db.facts(identifier, &marking)?);
         markings.push(marking);
     }
@@ -163,7 +163,7 @@ pub(super) fn apply(
     match change {
         Change::Bind { identifier, from, to, reaches } => {
             let new = NewBinding { from, to, reaches };
-            bind(txn, n, holder, &identifiers[identifier], markings[identifier].place, new)?;
+            bind(txn, n, holder, &identifiers[identifier], &markings[identifier], new)?;
         }
         Change::SetFrom { identifier, binding, from } => {
             let (old, place, n) = stored(&facts[identifier], binding);
@@ -207,17 +207,16 @@ fn bind(
     n: i64,
     holder: &Holder,
     identifier: &Identifier,
-    place: Place,
+    marking: &Marking,
     new: NewBinding,
 ) -> Result<(), Error> {
     let key = holder.identity.as_ref().ok_or_else(|| corrupt("a person has no identity key"))?;
     let sealed = seal_value(key, holder.subject, identifier.value.expose())?;
-    let lookup = txn.db.shared.marker.active();
     let sql = "INSERT OR REPLACE INTO bindings
                (place, n, from_ms, to_ms, reaches, kind, realm, normaliser, lookup, sealed)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     txn.db.connection.prepare_cached(sql)?.execute((
-        place,
+        marking.place,
         n,
         new.from.ms(),
         new.to.map(Timestamp::ms),
@@ -225,7 +224,7 @@ fn bind(
         identifier.kind.as_str(),
         identifier.realm.as_ref().map(|realm| realm.as_str()),
         NORMALISER,
-        lookup,
+        marking.lookup,
         sealed,
     ))?;
     Ok(())

@@ -30,8 +30,9 @@ pub(super) type First = Vec<(usize, SeenRow)>;
 pub(super) fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> {
     let (mut markings, mut facts) =
         (Vec::with_capacity(entry.identifiers.len()), Vec::with_capacity(entry.identifiers.len()));
+    let marker = shared.marker();
     for identifier in &entry.identifiers {
-        let marking = shared.marker.mark(identifier);
+        let marking = marker.mark(identifier);
         let bindings = if may_decide(entry, identifier.kind) {
             match shared.cache.get(&marking.place) {
                 Some(Slot::Bindings(bindings)) => bindings,
@@ -99,8 +100,8 @@ fn finish(
             None => return Ok(Step::Read),
             Some(true) => decision.uses[i] = Use::Known,
             Some(false) => {
-                let place = markings[i].place;
-                first.push((i, SeenRow::new(&holder, &entry.identifiers[i], place, entry.occurred_at)?));
+                let row = SeenRow::new(&holder, &entry.identifiers[i], &markings[i], entry.occurred_at)?;
+                first.push((i, row));
             }
         }
     }
@@ -162,12 +163,13 @@ pub(super) fn read_all(db: &mut Db<'_>, entries: &[Entry], steps: &mut [Step]) -
 pub(super) fn follow_order(shared: &Shared, entries: &[Entry], steps: &mut [Step]) {
     let mut dirty: HashSet<Place> = HashSet::new();
     let mut all = false;
+    let marker = shared.marker();
     for (entry, step) in entries.iter().zip(steps) {
         if dirty.is_empty() && !all && !matches!(step, Step::Write) {
             continue;
         }
         let deciding = entry.identifiers.iter().filter(|i| may_decide(entry, i.kind));
-        let places: Vec<Place> = deciding.map(|i| shared.marker.mark(i).place).collect();
+        let places: Vec<Place> = deciding.map(|i| marker.mark(i).place).collect();
         if all || places.iter().any(|place| dirty.contains(place)) {
             *step = Step::Write;
         }

@@ -17,6 +17,8 @@ pub(super) type Place = [u8; 16];
 pub(super) struct Marking {
     pub mark: Mark,
     pub place: Place,
+    /// The look-up key.
+    pub lookup: u32,
 }
 
 /// Keyed look-ups under every living look-up key, the active one first.
@@ -26,15 +28,16 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    pub fn new(keyring: &Keyring) -> Result<Self, Error> {
+    /// Of the look-up keys, or of those for what is asked in disputes only.
+    pub fn new(keyring: &Keyring, class: Class) -> Result<Self, Error> {
         let mut keys = Vec::new();
-        for (id, key) in keyring.all(Class::Lookup) {
+        for (id, key) in keyring.all(class) {
             let keyed = Hmac::<Sha256>::new_from_slice(key.as_ref())
                 .map_err(|_| Error::Keyring("a look-up key has a wrong length".into()))?;
             keys.push((id, keyed));
         }
         if keys.is_empty() {
-            return Err(Error::Keyring("the keyring has no look-up key".into()));
+            return Err(Error::Keyring(format!("the keyring has no {class} key")));
         }
         Ok(Marker { keys })
     }
@@ -51,16 +54,22 @@ impl Marker {
 
     /// Under the active key.
     pub fn mark(&self, identifier: &Identifier) -> Marking {
-        marking(&self.keys[0].1, identifier)
+        marking(&self.keys[0], identifier)
+    }
+
+    /// The place under one of the living keys; `None` if the key is not here.
+    pub fn place_under(&self, lookup: u32, identifier: &Identifier) -> Option<Place> {
+        let key = self.keys.iter().find(|(id, _)| *id == lookup)?;
+        Some(marking(key, identifier).place)
     }
 
     /// Under the keys that are living but not active; mostly none.
     pub fn older(&self, identifier: &Identifier) -> Vec<Marking> {
-        self.keys[1..].iter().map(|(_, key)| marking(key, identifier)).collect()
+        self.keys[1..].iter().map(|key| marking(key, identifier)).collect()
     }
 }
 
-fn marking(key: &Hmac<Sha256>, identifier: &Identifier) -> Marking {
+fn marking((lookup, key): &(u32, Hmac<Sha256>), identifier: &Identifier) -> Marking {
     let mut mac = key.clone();
     mac.update(identifier.kind.as_str().as_bytes());
     mac.update(&[0]);
@@ -69,7 +78,7 @@ fn marking(key: &Hmac<Sha256>, identifier: &Identifier) -> Marking {
     mac.update(identifier.value.expose().as_bytes());
     let whole: [u8; 32] = mac.finalize().into_bytes().into();
     let (halves, _) = whole.as_chunks::<16>();
-    Marking { mark: Mark(halves[0]), place: halves[1] }
+    Marking { mark: Mark(halves[0]), place: halves[1], lookup: *lookup }
 }
 
 /// Where a holder is found by its handle. Unkeyed: the handle is 128 random bits.

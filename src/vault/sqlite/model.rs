@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::tests::Place;
 use super::*;
 use crate::domain::identity::resolve::{self, Binding, Change, Fact, Owner, Question, Who};
-use crate::domain::identity::{Class, Kind};
+use crate::domain::identity::{Class, Identifier, Kind};
 use crate::vault::contract::{at, named, using};
-use crate::vault::{Act, Use, Vault as _};
+use crate::vault::{Act, Entry, Use, Vault as _};
 
 #[derive(Default)]
 struct Model {
@@ -146,7 +146,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let place = Place::new();
         let options = Options { cache_entries: cache, ..Options::default() };
-        let mut vault = place.open_with(options).unwrap();
+        let mut vault = place.open_with(options.clone()).unwrap();
         let (mut model, mut same) = (Model::default(), HashMap::new());
         for batch in history.chunks(batch) {
             let answers = runtime.block_on(vault.resolve(batch.to_vec())).unwrap();
@@ -164,7 +164,7 @@ proptest! {
             }
             if restart {
                 drop(vault);
-                vault = place.open_with(options).unwrap();
+                vault = place.open_with(options.clone()).unwrap();
             }
         }
         let distinct: std::collections::HashSet<_> = same.values().collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::cache::{Known, Slot};
-use super::marks::{Marking, Place, place_of_pair, place_of_subject};
+use super::marks::{Marker, Marking, Place, place_of_pair, place_of_subject};
 use super::seal::{self, DESTROYED, Wrapped, corrupt};
 use super::{Shared, marks};
 use crate::domain::id::SubjectId;
@@ -120,25 +120,30 @@ pub(super) struct Facts {
 pub(super) struct Db<'a> {
     pub connection: &'a Connection,
     pub shared: &'a Shared,
+    /// One for the whole transaction, whatever is activated meanwhile.
+    pub marker: Arc<Marker>,
     holders: HashMap<i64, Arc<Holder>>,
 }
 
 impl<'a> Db<'a> {
     pub fn new(connection: &'a Connection, shared: &'a Shared) -> Self {
-        Db { connection, shared, holders: HashMap::new() }
+        Db { connection, shared, marker: shared.marker(), holders: HashMap::new() }
     }
 
     /// All that is known of an identifier, under the active look-up key and the older ones.
     pub fn facts(&mut self, identifier: &Identifier, marking: &Marking) -> Result<Facts, Error> {
         let version = self.shared.cache.version(&marking.place);
         let (mut known, mut places, mut erased) = (Vec::new(), Vec::new(), Vec::new());
-        let older = self.shared.marker.older(identifier);
-        for place in std::iter::once(marking.place).chain(older.into_iter().map(|older| older.place)) {
-            self.bindings_at(&place, &mut known, &mut places)?;
-            self.erased_at(&place, &mut erased)?;
+        self.bindings_at(&marking.place, &mut known, &mut places)?;
+        self.erased_at(&marking.place, &mut erased)?;
+        let here = known.len();
+        for marking in self.marker.older(identifier) {
+            self.bindings_at(&marking.place, &mut known, &mut places)?;
+            self.erased_at(&marking.place, &mut erased)?;
         }
         let bindings: Arc<[Known]> = known.into();
-        if !bindings.is_empty() && erased.is_empty() {
+        // What stands under another key changes without the cache being told under this one.
+        if here > 0 && here == bindings.len() && erased.is_empty() {
             self.shared.cache.fill(marking.place, Slot::Bindings(Arc::clone(&bindings)), version);
         }
         Ok(Facts { bindings, erased, places })
@@ -236,6 +241,10 @@ impl<'a> Db<'a> {
         self.holder_of(n, &body)
     }
 
+    pub fn is_pending(&self, n: i64) -> Result<bool, Error> {
+        Ok(self.connection.prepare_cached("SELECT 1 FROM pending WHERE n = ?1")?.exists([n])?)
+    }
+
     /// Into what a holder was merged, if so.
     pub fn kept(&self, gone: i64) -> Result<Option<i64>, Error> {
         let mut statement = self.connection.prepare_cached("SELECT kept FROM merges WHERE gone = ?1")?;
@@ -254,8 +263,7 @@ impl<'a> Db<'a> {
         Ok(self.body(self.canonical_row(n)?)?.subject)
     }
 
-    /// Whether an association is stored, under any living look-up key; `place` is the identifier's
-    /// under the active one.
+    /// Whether an association is stored, under any living look-up key; `place` is where it would be.
     pub fn was_seen(&self, subject: SubjectId, identifier: &Identifier, place: Place) -> Result<bool, Error> {
         if self.shared.waits_or_cached(&place_of_pair(subject, &place)) {
             return Ok(true);
@@ -263,8 +271,9 @@ impl<'a> Db<'a> {
         let n = self.find_subject(subject)?;
         let sql = "SELECT 1 FROM seen WHERE n = ?1 AND place = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let older = self.shared.marker.older(identifier);
-        for place in std::iter::once(place).chain(older.into_iter().map(|older| older.place)) {
+        let living = std::iter::once(self.marker.mark(identifier)).chain(self.marker.older(identifier));
+        // The place may be one of a moment ago.
+        for place in std::iter::once(place).chain(living.map(|marking| marking.place)) {
             if statement.exists((n, place))? {
                 return Ok(true);
             }
@@ -297,7 +306,7 @@ impl<'a> Db<'a> {
     /// Fetches again what the cache may hold of a place, after a commit.
     pub fn refresh(&mut self, place: Place) -> Result<(), Error> {
         let (mut known, mut erased) = (Vec::new(), Vec::new());
-        if self.shared.marker.is_single() {
+        if self.marker.is_single() {
             self.bindings_at(&place, &mut known, &mut Vec::new())?;
             self.erased_at(&place, &mut erased)?;
         }
@@ -322,19 +331,27 @@ pub(super) fn time_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timest
 pub(super) struct SeenRow {
     pub subject: SubjectId,
     pub place: Place,
+    /// The look-up key that the place is under.
+    pub lookup: u32,
     pub first_ms: i64,
     pub identifier: Identifier,
     pub sealed: Vec<u8>,
 }
 
 impl SeenRow {
-    pub fn new(holder: &Holder, identifier: &Identifier, place: Place, at: Timestamp) -> Result<Self, Error> {
+    pub fn new(
+        holder: &Holder,
+        identifier: &Identifier,
+        marking: &Marking,
+        at: Timestamp,
+    ) -> Result<Self, Error> {
         debug_assert_eq!(identifier.kind.class(), Class::Shared);
         let key = holder.identity.as_ref().ok_or_else(|| corrupt("a person has no identity key"))?;
         let sealed = seal::seal_value(key, holder.subject, identifier.value.expose())?;
         Ok(SeenRow {
             subject: holder.subject,
-            place,
+            place: marking.place,
+            lookup: marking.lookup,
             first_ms: at.ms(),
             identifier: identifier.clone(),
             sealed,

@@ -14,10 +14,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::sums;
 use crate::vault::Error;
 
+/// What an operator reads first when the vault cannot be used.
+const DAMAGED: &str = "SQLite finds the file damaged; keep it as it is and put back the newest copy of the `vault` folder, the \
+     keyring and the log stay";
+
 /// `user_version` of the file.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -51,6 +56,15 @@ const TABLES: &str = "
     CREATE INDEX erased_place ON erased (place);
 ";
 
+/// What version 2 added: of an erased person whose link and evidence keys stay until until_ms, and where
+/// they are found under the evidence look-up key.
+const EVIDENCE: &str = "
+    CREATE TABLE evidence (n INTEGER PRIMARY KEY, until_ms INTEGER NOT NULL);
+    CREATE INDEX evidence_until ON evidence (until_ms);
+    CREATE TABLE evidence_places (place BLOB NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (place, n)) WITHOUT ROWID;
+    CREATE INDEX evidence_places_n ON evidence_places (n);
+";
+
 /// Opens the connection that writes, and makes the tables in a new file.
 pub(super) fn open_writer(path: &Path, patience: Duration) -> Result<Connection, Error> {
     let db = Connection::open(path)?;
@@ -66,7 +80,10 @@ pub(super) fn open_writer(path: &Path, patience: Duration) -> Result<Connection,
     db.set_prepared_statement_cache_capacity(64);
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
-        0 => db.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?,
+        0 => {
+            db.execute_batch(&format!("BEGIN; {TABLES} {EVIDENCE} PRAGMA user_version = {VERSION}; COMMIT;"))?
+        }
+        1 => db.execute_batch(&format!("BEGIN; {EVIDENCE} PRAGMA user_version = {VERSION}; COMMIT;"))?,
         VERSION => {}
         _ => {
             return Err(Error::Corrupt {
@@ -79,6 +96,7 @@ pub(super) fn open_writer(path: &Path, patience: Duration) -> Result<Connection,
     if secure != 1 {
         return Err(Error::Corrupt { what: "SQLite refuses secure_delete", source: None });
     }
+    sums::keep(&db)?;
     Ok(db)
 }
 
@@ -99,7 +117,7 @@ impl From<rusqlite::Error> for Error {
         let reason = match error.sqlite_error_code() {
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
                 let source = Some(anyhow::Error::new(error));
-                return Error::Corrupt { what: "SQLite finds the file damaged", source };
+                return Error::Corrupt { what: DAMAGED, source };
             }
             Some(Code::DiskFull) => "the disk is full",
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => "another process holds the vault",

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Shared;
 use super::cache::Slot;
 use super::marks::{Place, place_of_subject};
+use super::mirror::Copy;
 use super::rows::{Db, SeenRow};
 use crate::domain::id::SubjectId;
 use crate::vault::{Error, Holder};
@@ -112,10 +113,19 @@ pub(super) enum Request {
     Truncate(oneshot::Sender<Result<(), Error>>),
     /// After everything before it: rewrite the whole file.
     Vacuum(oneshot::Sender<Result<(), Error>>),
+    /// After everything before it: see whether the mirror is there, and make it the same again.
+    TendMirror(oneshot::Sender<()>),
+    /// After everything before it: say how the mirror differs.
+    Compare(oneshot::Sender<Result<Vec<String>, Error>>),
 }
 
 /// Runs until the vault is dropped.
-pub(super) fn run(mut connection: Connection, shared: &Shared, requests: &Receiver<Request>) {
+pub(super) fn run(
+    mut connection: Connection,
+    mut copy: Option<Copy>,
+    shared: &Shared,
+    requests: &Receiver<Request>,
+) {
     loop {
         let first = match requests.recv_timeout(IDLE) {
             Ok(first) => Some(first),
@@ -125,29 +135,100 @@ pub(super) fn run(mut connection: Connection, shared: &Shared, requests: &Receiv
         };
         // Whoever is about to ask does so first, and shares the commit.
         std::thread::yield_now();
-        let (mut jobs, mut truncations, mut vacuums) = (Vec::new(), Vec::new(), Vec::new());
+        let mut jobs = Vec::new();
+        let mut others = Vec::new();
         for request in first.into_iter().chain(requests.try_iter().take(GROUP)) {
             match request {
                 Request::Write(job) => jobs.push(job),
-                Request::Truncate(reply) => truncations.push(reply),
-                Request::Vacuum(reply) => vacuums.push(reply),
+                other => others.push(other),
             }
         }
-        let outcome = commit(&mut connection, shared, &mut jobs);
+        let outcome = commit_both(&mut connection, &mut copy, shared, &mut jobs);
         let failed = outcome.err().map(|error| describe(&error));
         for job in jobs {
             job.answer(failed.clone());
         }
-        // Who does not wait any more needs no answer.
-        for reply in vacuums {
-            let _ = reply.send(connection.execute_batch("VACUUM").map_err(Error::from));
-        }
-        for reply in truncations {
-            let _ = reply.send(truncate_wal(&connection));
+        for request in others {
+            serve(request, &connection, &mut copy, shared);
         }
     }
     // What a crash may lose, an orderly end does not. Nobody is left to hear of a failure.
-    let _ = commit(&mut connection, shared, &mut []);
+    let _ = commit_both(&mut connection, &mut copy, shared, &mut []);
+    // The file alone is then the vault: SQLite takes a flipped bit in the write-ahead log for its end,
+    // and would forget what was committed behind it.
+    let _ = truncate_both(&connection, &mut copy, shared);
+}
+
+/// A commit that the mirror has too, where it must.
+fn commit_both(
+    connection: &mut Connection,
+    copy: &mut Option<Copy>,
+    shared: &Shared,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<(), Error> {
+    let Some(mirror) = &shared.mirror else { return commit(connection, shared, jobs) };
+    // Nothing is written that a mirror which must have everything would lack.
+    mirror.also(copy, |_| Ok(()))?;
+    mirror.commit(|| {
+        commit(connection, shared, jobs)?;
+        mirror.also(copy, |copy| copy.ship(connection))
+    })
+}
+
+/// What is no write. Who does not wait any more needs no answer.
+fn serve(request: Request, connection: &Connection, copy: &mut Option<Copy>, shared: &Shared) {
+    match request {
+        Request::Write(_) => {}
+        Request::Truncate(reply) => {
+            let _ = reply.send(truncate_both(connection, copy, shared));
+        }
+        Request::Vacuum(reply) => {
+            let done = connection.execute_batch("VACUUM").map_err(Error::from);
+            let _ = reply.send(done.and_then(|()| ship(connection, copy, shared)));
+        }
+        Request::TendMirror(reply) => {
+            tend_mirror(connection, copy, shared);
+            let _ = reply.send(());
+        }
+        Request::Compare(reply) => {
+            let compared =
+                truncate_both(connection, copy, shared).and_then(|()| match (&shared.mirror, copy) {
+                    (Some(mirror), Some(copy)) => mirror.compare(copy).map_err(|source| Error::Unavailable {
+                        reason: "the vault and its mirror cannot be compared",
+                        source: Some(anyhow::Error::new(source)),
+                    }),
+                    _ => Ok(Vec::new()),
+                });
+            let _ = reply.send(compared);
+        }
+    }
+}
+
+fn ship(connection: &Connection, copy: &mut Option<Copy>, shared: &Shared) -> Result<(), Error> {
+    let Some(mirror) = &shared.mirror else { return Ok(()) };
+    mirror.also(copy, |copy| copy.ship(connection))
+}
+
+fn truncate_both(connection: &Connection, copy: &mut Option<Copy>, shared: &Shared) -> Result<(), Error> {
+    shared.call_off_check();
+    // What was committed must be in the mirror before it may be gone from here.
+    let shipped = ship(connection, copy, shared);
+    truncate_wal(connection)?;
+    shipped?;
+    shared.mirror.as_ref().map_or(Ok(()), |mirror| mirror.also(copy, Copy::truncate))
+}
+
+fn tend_mirror(connection: &Connection, copy: &mut Option<Copy>, shared: &Shared) {
+    let Some(mirror) = &shared.mirror else { return };
+    // Where nothing may go on without it, that is in its standing too.
+    let _ = mirror.also(copy, |copy| copy.is_there());
+    if copy.is_none() {
+        shared.call_off_check();
+        match mirror.bring_up(connection) {
+            Ok(whole) => *copy = Some(whole),
+            Err(error) => mirror.keeper.fail(error.to_string()),
+        }
+    }
 }
 
 fn describe(error: &Error) -> String {
@@ -256,19 +337,22 @@ fn write_lazy(txn: &Txn<'_>, lazy: &Lazy) -> Result<(), Error> {
 }
 
 pub(super) fn insert_seen(txn: &Txn<'_>, n: i64, row: &SeenRow) -> Result<(), Error> {
-    let lookup = txn.db.shared.marker.active();
+    // It may have waited while another look-up key was activated; a row under the older one would come
+    // after whoever moves them.
+    let marker = &txn.db.marker;
+    let place = if row.lookup == marker.active() { row.place } else { marker.mark(&row.identifier).place };
     let sql = "INSERT INTO seen (n, place, first_ms, kind, realm, normaliser, lookup, sealed)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                ON CONFLICT DO UPDATE SET first_ms = min(first_ms, excluded.first_ms)";
     let identifier = &row.identifier;
     txn.db.connection.prepare_cached(sql)?.execute((
         n,
-        row.place,
+        place,
         row.first_ms,
         identifier.kind.as_str(),
         identifier.realm.as_ref().map(|realm| realm.as_str()),
         crate::domain::identity::NORMALISER,
-        lookup,
+        marker.active(),
         &row.sealed,
     ))?;
     Ok(())
@@ -276,7 +360,7 @@ pub(super) fn insert_seen(txn: &Txn<'_>, n: i64, row: &SeenRow) -> Result<(), Er
 
 /// Moves everything from the write-ahead log into the file and empties the log. Until it reports
 /// that no reader was in the way, a destroyed key may still stand in either.
-fn truncate_wal(connection: &Connection) -> Result<(), Error> {
+pub(super) fn truncate_wal(connection: &Connection) -> Result<(), Error> {
     // Each try waits for readers as long as the connection's busy timeout.
     for _ in 0..4 {
         let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
@@ -288,6 +372,14 @@ fn truncate_wal(connection: &Connection) -> Result<(), Error> {
 }
 
 impl Shared {
+    /// A check that reads the whole file would keep what was destroyed in the write-ahead log. It
+    /// begins again.
+    fn call_off_check(&self) {
+        if let Some(handle) = &*self.checking.lock().unwrap_or_else(PoisonError::into_inner) {
+            handle.interrupt();
+        }
+    }
+
     pub(super) fn lazy(&self) -> std::sync::MutexGuard<'_, Lazy> {
         self.lazy.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -61,6 +61,20 @@ fn a_log_without_its_tail_is_refused() {
     assert!(matches!(opened.err(), Some(Error::LostTail { applied: 30, head: 20 })));
 }
 
+/// Wherever the last run ended: before, at or behind the end of a zone.
+#[test]
+fn a_start_goes_on_in_the_zone_where_it_stands() {
+    let zone = crate::views::zone::ZONE;
+    for events in [1, zone - 1, zone, zone + 1, 2 * zone] {
+        let house = House::new();
+        fill(&house, 0, events);
+        drop(house.open());
+        fill(&house, events, events + 1);
+        let compared = house.open().compare(|_| true).unwrap();
+        assert_eq!(compared.samples, Vec::<String>::new(), "after {events} events");
+    }
+}
+
 /// Every file of the store is damaged in turn, at several places: answers stay right, or the store
 /// is made anew, or the damage is said.
 #[test]

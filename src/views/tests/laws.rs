@@ -15,7 +15,16 @@ fn acts(kinds: std::ops::Range<u8>) -> impl Strategy<Value = Vec<Act>> {
 
 /// Kinds from here on erase; below, the order of events does not matter.
 const ERASURES: u8 = 15;
-const ALL: u8 = 17;
+/// Keeps what proves something.
+const KEEPING: u8 = 16;
+/// Ends what was kept.
+const EVIDENCE_ENDS: u8 = 17;
+const ALL: u8 = 18;
+
+/// Whom an act erases.
+fn who((_, a, b, _): Act) -> u32 {
+    if b == 0 { 10 + u32::from(a) } else { a.into() }
+}
 
 fn boxed<T>(body: T) -> Box<T> {
     Box::new(body)
@@ -104,10 +113,20 @@ fn event(n: usize, (kind, a, b, at): Act) -> Made {
             })),
             Vec::new(),
         ),
+        EVIDENCE_ENDS => {
+            let tomb = Some(crate::record::tomb(person(who((kind, a as u8, b as u8, 0)))));
+            let body = KeyDestroyed { class: Some(KeyClass::Evidence), tomb, ..KeyDestroyed::default() };
+            made(n, at, Body::KeyDestroyed(boxed(body)), Vec::new())
+        }
         _ => {
-            let who = if b == 0 { 10 + a } else { a };
+            let who = who((kind, a as u8, b as u8, 0));
             let tomb = Some(crate::record::tomb(person(who)));
-            let body = IdentityErasureAccepted { tomb, ..IdentityErasureAccepted::default() };
+            let scope = match kind {
+                KEEPING => IdentityErasureScope::Identity,
+                _ => IdentityErasureScope::IdentityAndEvidence,
+            };
+            let body =
+                IdentityErasureAccepted { tomb, scope: Some(scope), ..IdentityErasureAccepted::default() };
             made(n, at, Body::IdentityErasureAccepted(boxed(body)), vec![subject(who)])
         }
     };
@@ -190,7 +209,11 @@ proptest! {
             let mut purge = Vec::new();
             if act.0 >= ERASURES {
                 caught_up(&views, house.log.head());
-                purge = views.ask().unwrap().pieces_of(made.named[0].subject.unwrap()).unwrap();
+                let (ask, who) = (views.ask().unwrap(), person(who(*act)));
+                purge = match act.0 {
+                    EVIDENCE_ENDS => ask.evidence_pieces(who).unwrap(),
+                    kind => ask.pieces_of(who, 0, kind == KEEPING).unwrap(),
+                };
             }
             let position = house.record(&made);
             if n % pause == 0 || !purge.is_empty() {
@@ -198,8 +221,9 @@ proptest! {
             }
             if act.0 >= ERASURES {
                 caught_up(&views, house.log.head());
-                let record = stored(&house, position);
-                purge.extend(pieces_of(&record, made.named[0].subject.unwrap()));
+                if act.0 == ERASURES {
+                    purge.extend(pieces_of(&stored(&house, position), person(who(*act))));
+                }
                 purge_now(&house, &purge);
             }
         }

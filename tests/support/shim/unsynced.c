@@ -21,6 +21,7 @@
  *   fail-sync N TEXT    the next N syncs of paths that contain TEXT fail with EIO
  *   delay-sync MS TEXT  syncs of such paths take so much longer
  *   full-after BYTES    the disk has room for so many more bytes, then ENOSPC (0: full now)
+ *   kill-after N        the process kills itself before the change that follows the next N records
  *
  * Covered: write, pwrite, writev, pwritev, pwritev2, open and creat (creation, O_TRUNC), truncate,
  * ftruncate, fallocate, posix_fallocate, fsync, fdatasync, O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC,
@@ -42,6 +43,7 @@
 
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -55,7 +57,7 @@ static int journal = -1, tracing;
 static uint64_t last_seq;
 static char scratch[SCRATCH];
 static char control[4096];
-static uint64_t syncs_failed, bytes_grown;
+static uint64_t syncs_failed, bytes_grown, changes;
 
 static void die(const char *what)
 {
@@ -89,6 +91,8 @@ static uint64_t stamp(void)
     return last_seq;
 }
 
+static long fault(const char *name, const char **text);
+
 static uint64_t put(struct entry e, const void *payload, size_t length)
 {
     e.size = sizeof e + length;
@@ -96,6 +100,10 @@ static uint64_t put(struct entry e, const void *payload, size_t length)
     struct iovec iov[2] = {{&e, sizeof e}, {(void *)payload, length}};
     if (syscall(SYS_writev, journal, iov, 2) != (long)e.size)
         die("cannot write the journal");
+    const char *text;
+    long limit = fault("kill-after", &text);
+    if (limit >= 0 && changes++ >= (uint64_t)limit)
+        syscall(SYS_kill, getpid(), SIGKILL);
     return e.seq;
 }
 
@@ -201,7 +209,7 @@ static long fault(const char *name, const char **text)
     now[n > 0 ? n : 0] = 0;
     if (strcmp(now, control) != 0) {
         strcpy(control, now);
-        syncs_failed = bytes_grown = 0;
+        syncs_failed = bytes_grown = changes = 0;
     }
     size_t length = strlen(name);
     for (char *line = control; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {

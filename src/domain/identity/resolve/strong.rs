@@ -45,7 +45,9 @@ fn strong<B: AsRef<Binding>>(
         }
         (None, _) if !fact.was_erased(question.at) => {
             let to = fact.next_after(question.at).map(|(_, next)| next.from);
-            decision.bind(i, question.at, to, fact.erased.is_empty());
+            // Events that follow an erasure may arrive in any order, and are one person's.
+            let from = fact.free_since(question.at).unwrap_or(question.at);
+            decision.bind(i, from, to, fact.erased.is_empty());
         }
         _ => {}
     }

@@ -257,9 +257,16 @@ fn rule_5_an_event_from_before_the_erasure_is_late_and_makes_nobody() {
 #[test]
 fn rule_5_the_new_person_has_no_past() {
     let erased = vec![Erased { from: None, to: t(40) }];
-    let decision = then(&[Given { erased, ..given(Account, []) }], OPENS);
-    let bind = Change::Bind { identifier: 0, from: t(50), to: None, reaches: false };
-    assert_eq!(decision.changes, [bind, Change::Account]);
+    let decision = then(&[Given { erased: erased.clone(), ..given(Account, []) }], OPENS);
+    let bind = |from| Change::Bind { identifier: 0, from, to: None, reaches: false };
+    assert_eq!(
+        decision.changes,
+        [bind(t(40)), Change::Account],
+        "but what followed the erasure, in any order"
+    );
+    let between = given(Account, [bound(person(1), 41, Some(45))]);
+    let decision = then(&[Given { erased, ..between }], OPENS);
+    assert_eq!(decision.changes, [bind(t(45)), Change::Account], "and nothing of who had it in between");
 }
 
 #[test]

@@ -1,0 +1,255 @@
+//! `custody findings`: what breaks the policy or the law, why, and what an officer does about it.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::cli::client::{Client, Remote};
+use crate::cli::exit::Outcome;
+use crate::cli::json;
+use crate::cli::output::Output;
+use crate::cli::report::time;
+use crate::pb;
+
+#[derive(Debug, Subcommand)]
+pub enum Findings {
+    /// All that are found, the gravest first
+    List(List),
+    /// One finding, with what it means and what to do
+    Show(Show),
+    /// Somebody looks after it
+    Acknowledge(Decide),
+    /// It is dealt with, or is none
+    Close(Decide),
+    /// It was closed wrongly
+    Reopen(Decide),
+    /// Every rule there is
+    Rules(Rules),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Language {
+    En,
+    Zh,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only this code, such as F-TRANSFER-EXPIRED
+    #[arg(long = "code")]
+    codes: Vec<String>,
+    /// Also those that were closed
+    #[arg(long)]
+    closed: bool,
+    /// What was known at this position
+    #[arg(long, value_name = "POSITION")]
+    known_at: Option<u64>,
+    /// Wait until the views have reached this position
+    #[arg(long, value_name = "POSITION")]
+    at_least: Option<u64>,
+    #[arg(long, value_enum, default_value_t = Language::En)]
+    language: Language,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The key, as `list` writes it
+    #[arg(value_name = "KEY")]
+    finding: String,
+    #[arg(long, value_enum, default_value_t = Language::En)]
+    language: Language,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub struct Decide {
+    /// The key, as `list` writes it
+    #[arg(value_name = "KEY")]
+    finding: String,
+    /// A code of the organisation's, such as corrected or false_alarm
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Kept sealed
+    #[arg(long, default_value = "")]
+    note: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub struct Rules {
+    #[arg(long, value_enum, default_value_t = Language::En)]
+    language: Language,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub async fn run(command: Findings, output: Output) -> Outcome {
+    match command {
+        Findings::List(list) => list_all(list, output).await,
+        Findings::Show(show) => show_one(show, output).await,
+        Findings::Rules(rules) => list_rules(rules, output).await,
+        Findings::Acknowledge(Decide { finding: key, reason, note, remote }) => {
+            let request = pb::AcknowledgeFindingRequest { key, reason, note };
+            let answer = remote.connect().await?.findings().acknowledge_finding(request).await?;
+            recorded(answer.into_inner().position, output)
+        }
+        Findings::Close(Decide { finding: key, reason, note, remote }) => {
+            let request = pb::CloseFindingRequest { key, reason, note };
+            let answer = remote.connect().await?.findings().close_finding(request).await?;
+            recorded(answer.into_inner().position, output)
+        }
+        Findings::Reopen(Decide { finding: key, reason, note, remote }) => {
+            let request = pb::ReopenFindingRequest { key, reason, note };
+            let answer = remote.connect().await?.findings().reopen_finding(request).await?;
+            recorded(answer.into_inner().position, output)
+        }
+    }
+}
+
+fn recorded(position: u64, output: Output) -> Outcome {
+    if output.json {
+        return Ok(output.line(&serde_json::json!({ "position": position }).to_string())?);
+    }
+    Ok(output.line(&format!("recorded at position {position}"))?)
+}
+
+/// All findings of a service, page by page.
+pub async fn all(
+    client: &Client,
+    mut request: pb::ListFindingsRequest,
+) -> Result<(Vec<pb::Finding>, pb::FindingBasis), tonic::Status> {
+    let mut findings = Vec::new();
+    loop {
+        let page = client.findings().list_findings(request.clone()).await?.into_inner();
+        findings.extend(page.findings);
+        if page.next_page_token.is_empty() {
+            return Ok((findings, page.computed_from.unwrap_or_default()));
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+async fn list_all(list: List, output: Output) -> Outcome {
+    let open = [pb::FindingState::Open, pb::FindingState::Acknowledged, pb::FindingState::Reopened];
+    let states = if list.closed { Vec::new() } else { open.map(i32::from).to_vec() };
+    let request = pb::ListFindingsRequest {
+        codes: list.codes,
+        states,
+        known_at: list.known_at,
+        at_least: list.at_least,
+        page_size: 1_000,
+        ..Default::default()
+    };
+    let (findings, from) = all(&list.remote.connect().await?, request).await?;
+    print(&findings, &from, list.language == Language::Zh, output)
+}
+
+/// The findings as a table, with what they were computed from.
+pub fn print(findings: &[pb::Finding], from: &pb::FindingBasis, chinese: bool, output: Output) -> Outcome {
+    if output.json {
+        return findings.iter().try_for_each(|found| Ok(output.line(&json::text("Finding", found)?)?));
+    }
+    let row = |found: &pb::Finding| {
+        vec![
+            severity(found.severity()).to_owned(),
+            found.count.to_string(),
+            time(found.last.as_ref()),
+            state(found.state()).to_owned(),
+            text(found.rule.as_ref(), chinese).map(|text| text.title.clone()).unwrap_or_default(),
+            found.key.clone(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = findings.iter().map(row).collect();
+    output.table(&["severity", "count", "last", "state", "what", "key"], &rows)?;
+    let tick = time(from.tick.as_ref());
+    let absence = if tick.is_empty() { "not judged yet".to_owned() } else { format!("judged as of {tick}") };
+    output.note(&format!(
+        "{} findings; below position {}; {}; rules {}; what rests on absence: {absence}",
+        findings.len(),
+        from.computed_at,
+        from.law,
+        from.rules,
+    ));
+    Ok(())
+}
+
+async fn show_one(show: Show, output: Output) -> Outcome {
+    let request = pb::GetFindingRequest { key: show.finding, known_at: None };
+    let answer = show.remote.connect().await?.findings().get_finding(request).await?.into_inner();
+    let found = answer.finding.unwrap_or_default();
+    if output.json {
+        return Ok(output.line(&json::text("Finding", &found)?)?);
+    }
+    let rule = found.rule.clone().unwrap_or_default();
+    let said = text(Some(&rule), show.language == Language::Zh).cloned().unwrap_or_default();
+    let positions: Vec<String> = found.positions.iter().map(u64::to_string).collect();
+    output.facts(&[
+        ("finding", found.key.clone()),
+        ("what", said.title),
+        ("why", said.explanation),
+        ("way out", said.way_out),
+        ("law", rule.legal.join("; ")),
+        ("policy", rule.clauses.join(", ")),
+        ("severity", severity(found.severity()).to_owned()),
+        ("count", found.count.to_string()),
+        ("first", time(found.first.as_ref())),
+        ("last", time(found.last.as_ref())),
+        ("positions", positions.join(" ")),
+        ("state", state(found.state()).to_owned()),
+    ])?;
+    let acts: Vec<Vec<String>> = found
+        .acts
+        .iter()
+        .map(|act| {
+            vec![
+                time(act.at.as_ref()),
+                state(act.state()).to_owned(),
+                act.reason.clone(),
+                act.position.to_string(),
+            ]
+        })
+        .collect();
+    Ok(output.table(&["when", "what was done", "reason", "position"], &acts)?)
+}
+
+async fn list_rules(rules: Rules, output: Output) -> Outcome {
+    let answer =
+        rules.remote.connect().await?.findings().list_rules(pb::ListRulesRequest {}).await?.into_inner();
+    if output.json {
+        return answer.rules.iter().try_for_each(|rule| Ok(output.line(&json::text("Rule", rule)?)?));
+    }
+    let row = |rule: &pb::Rule| {
+        let said = text(Some(rule), rules.language == Language::Zh);
+        let title = said.map(|text| text.title.clone()).unwrap_or_default();
+        let judged = if rule.judged { "yes" } else { "not yet" }.to_owned();
+        vec![rule.code.clone(), severity(rule.severity()).to_owned(), judged, title, rule.legal.join("; ")]
+    };
+    let rows: Vec<Vec<String>> = answer.rules.iter().map(row).collect();
+    Ok(output.table(&["code", "severity", "judged", "what", "law"], &rows)?)
+}
+
+fn text(rule: Option<&pb::Rule>, chinese: bool) -> Option<&pb::RuleText> {
+    let rule = rule?;
+    if chinese { rule.zh.as_ref() } else { rule.en.as_ref() }
+}
+
+fn severity(severity: pb::Severity) -> &'static str {
+    match severity {
+        pb::Severity::Critical => "critical",
+        pb::Severity::High => "high",
+        pb::Severity::Medium => "medium",
+        pb::Severity::Unspecified => "",
+    }
+}
+
+fn state(state: pb::FindingState) -> &'static str {
+    match state {
+        pb::FindingState::Open => "open",
+        pb::FindingState::Acknowledged => "acknowledged",
+        pb::FindingState::Closed => "closed",
+        pb::FindingState::Reopened => "reopened",
+        pb::FindingState::Unspecified => "",
+    }
+}

@@ -1,0 +1,206 @@
+//! `custody transfers`: the register of flows across borders, and the numbers of exports from China.
+
+use clap::{Args, Subcommand};
+
+use crate::cli::client::{Client, Remote};
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::json;
+use crate::cli::output::Output;
+use crate::cli::record::timestamp;
+use crate::cli::report::time;
+use crate::domain::time::Timestamp;
+use crate::pb;
+
+#[derive(Debug, Subcommand)]
+pub enum Transfers {
+    /// By exporter, importer, country, purpose, and what allowed them
+    List(List),
+    /// Only those that nothing allowed; exit code 1 if there are any
+    Uncovered(List),
+    /// How many people's data each exporter gave out of China, by year
+    Counters(Counters),
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[arg(long = "exporter")]
+    exporters: Vec<String>,
+    #[arg(long = "importer")]
+    importers: Vec<String>,
+    /// Transfers at or after
+    #[arg(long, value_name = "TIME")]
+    occurred_from: Option<Timestamp>,
+    /// Transfers before
+    #[arg(long, value_name = "TIME")]
+    occurred_to: Option<Timestamp>,
+    /// What was known at this position
+    #[arg(long, value_name = "POSITION")]
+    known_at: Option<u64>,
+    /// Wait until the views have reached this position
+    #[arg(long, value_name = "POSITION")]
+    at_least: Option<u64>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub struct Counters {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub async fn run(command: Transfers, output: Output) -> Outcome {
+    match command {
+        Transfers::List(list) => {
+            let (request, remote) = list.into_wire();
+            let lines = all(&remote.connect().await?, request).await?;
+            print(&lines, output)
+        }
+        Transfers::Uncovered(list) => {
+            let (request, remote) = list.into_wire();
+            let lines = uncovered(&remote.connect().await?, request).await?;
+            print(&lines, output)?;
+            if lines.is_empty() {
+                return Ok(());
+            }
+            Err(Failure::new(Exit::Found, format_args!("{} lines that nothing allowed", lines.len())))
+        }
+        Transfers::Counters(counters) => {
+            let request = pb::ListExportCountersRequest { at_least: None };
+            let client = counters.remote.connect().await?;
+            let answer = client.transfers().list_export_counters(request).await?.into_inner();
+            print_counters(&answer.counters, output)
+        }
+    }
+}
+
+impl List {
+    fn into_wire(self) -> (pb::ListTransfersRequest, Remote) {
+        let filter = pb::TransferFilter {
+            occurred_from: self.occurred_from.map(timestamp),
+            occurred_to: self.occurred_to.map(timestamp),
+            known_at: self.known_at,
+            exporters: self.exporters,
+            importers: self.importers,
+            regime: 0,
+        };
+        let request = pb::ListTransfersRequest {
+            filter: Some(filter),
+            page_size: 1_000,
+            page_token: String::new(),
+            at_least: self.at_least,
+        };
+        (request, self.remote)
+    }
+}
+
+/// All lines, page by page.
+pub async fn all(
+    client: &Client,
+    mut request: pb::ListTransfersRequest,
+) -> Result<Vec<pb::TransferLine>, tonic::Status> {
+    let mut lines = Vec::new();
+    loop {
+        let page = client.transfers().list_transfers(request.clone()).await?.into_inner();
+        lines.extend(page.lines);
+        if page.next_page_token.is_empty() {
+            return Ok(lines);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+async fn uncovered(
+    client: &Client,
+    request: pb::ListTransfersRequest,
+) -> Result<Vec<pb::TransferLine>, tonic::Status> {
+    let pb::ListTransfersRequest { filter, page_size, page_token, at_least } = request;
+    let mut request = pb::ListUncoveredTransfersRequest { filter, page_size, page_token, at_least };
+    let mut lines = Vec::new();
+    loop {
+        let page = client.transfers().list_uncovered_transfers(request.clone()).await?.into_inner();
+        lines.extend(page.lines);
+        if page.next_page_token.is_empty() {
+            return Ok(lines);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+fn print(lines: &[pb::TransferLine], output: Output) -> Outcome {
+    if output.json {
+        return lines.iter().try_for_each(|line| Ok(output.line(&json::text("TransferLine", line)?)?));
+    }
+    let row = |line: &pb::TransferLine| {
+        let name = if line.importer_name.is_empty() { &line.importer } else { &line.importer_name };
+        vec![
+            line.exporter.clone(),
+            name.clone(),
+            format!("{} -> {}", line.from_country, line.to_country),
+            line.purpose.as_ref().map(|purpose| purpose.id.clone()).unwrap_or_default(),
+            outcome(line.outcome()).to_owned(),
+            line.allowed_by.clone(),
+            line.claims.join(", "),
+            line.count.to_string(),
+            line.people.to_string(),
+            time(line.first.as_ref()),
+            time(line.last.as_ref()),
+        ]
+    };
+    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    let headings = [
+        "exporter",
+        "importer",
+        "countries",
+        "purpose",
+        "outcome",
+        "by",
+        "claimed",
+        "count",
+        "people",
+        "first",
+        "last",
+    ];
+    Ok(output.table(&headings, &rows)?)
+}
+
+fn outcome(outcome: pb::TransferOutcome) -> &'static str {
+    use pb::TransferOutcome as Outcome;
+    match outcome {
+        Outcome::Domestic => "nothing asked for",
+        Outcome::Adequacy => "adequacy",
+        Outcome::Mechanism => "mechanism",
+        Outcome::Exemption => "exempt",
+        Outcome::BelowThreshold => "below the threshold",
+        Outcome::Expired => "EXPIRED",
+        Outcome::OutOfScope => "OUT OF SCOPE",
+        Outcome::None => "NOTHING",
+        Outcome::Unspecified => "",
+    }
+}
+
+fn print_counters(counters: &[pb::ExportCounter], output: Output) -> Outcome {
+    if output.json {
+        return counters
+            .iter()
+            .try_for_each(|counter| Ok(output.line(&json::text("ExportCounter", counter)?)?));
+    }
+    let count =
+        |people: &Option<pb::ExportedPeople>| people.as_ref().map_or(0, |people| people.count).to_string();
+    let row = |counter: &pb::ExportCounter| {
+        let next = match counter.next_tier.as_str() {
+            "" => String::new(),
+            tier => format!("{tier}: {} more, or {} sensitive", counter.next_general, counter.next_sensitive),
+        };
+        vec![
+            counter.exporter.clone(),
+            counter.year.to_string(),
+            count(&counter.general),
+            count(&counter.sensitive),
+            format!("{} ({})", counter.tier_label_en, counter.article),
+            next,
+        ]
+    };
+    let rows: Vec<Vec<String>> = counters.iter().map(row).collect();
+    Ok(output.table(&["exporter", "year", "general", "sensitive", "asked for", "next"], &rows)?)
+}

@@ -1,0 +1,206 @@
+//! The port's requests: which are answered from memory, which by a reader, which by the writer, and what
+//! of them waits for the mirror or for an empty write-ahead log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::writer::Txn;
+use super::{Slot, Vault, admin, change, check, closed, erase, hot, living, marks, seal};
+use crate::domain::erasure::Left;
+use crate::domain::id::{Digest, Mark, SubjectId};
+use crate::domain::identity::Identifier;
+use crate::domain::time::Timestamp;
+use crate::vault::{Candidate, Entry, Error, Holder, HolderKind, Marked, Resolution, Status};
+
+#[async_trait]
+impl crate::vault::Vault for Vault {
+    async fn resolve(&self, entries: Vec<Entry>) -> Result<Vec<Resolution>, Error> {
+        use hot::Step;
+        let mut steps = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            steps.push(hot::from_cache(&self.shared, entry)?);
+        }
+        let mut entries = entries;
+        if steps.iter().any(|step| matches!(step, Step::Read)) {
+            (entries, steps) = self
+                .read(move |db| {
+                    hot::read_all(db, &entries, &mut steps)?;
+                    Ok((entries, steps))
+                })
+                .await?;
+        }
+        if steps.iter().any(|step| matches!(step, Step::Write)) {
+            hot::follow_order(&self.shared, &entries, &mut steps);
+            steps = self
+                .write(move |txn| {
+                    for (entry, step) in entries.iter().zip(&mut steps) {
+                        match step {
+                            Step::Done(resolution, first) => hot::settle_in(txn, resolution, first)?,
+                            _ => *step = Step::Done(change::resolve(txn, entry)?, hot::First::new()),
+                        }
+                    }
+                    Ok(steps)
+                })
+                .await?;
+        }
+        self.in_both().await?;
+        let mut resolutions = Vec::with_capacity(steps.len());
+        for step in steps {
+            let Step::Done(mut resolution, mut first) = step else {
+                return Err(seal::corrupt("an entry was left undecided"));
+            };
+            hot::settle(&self.shared, &mut resolution, &mut first);
+            resolutions.push(resolution);
+        }
+        self.relieve().await?;
+        Ok(resolutions)
+    }
+
+    async fn holder_of(&self, kind: HolderKind, name: &str) -> Result<Arc<Holder>, Error> {
+        let place = marks::place_of_name(kind, name).ok_or(Error::NotFound)?;
+        if let Some(Slot::Holder(holder)) = self.shared.cache.get(&place) {
+            self.in_both().await?;
+            return Ok(holder);
+        }
+        self.write(move |txn| admin::holder_of(txn, kind, place)).await
+    }
+
+    async fn holder(&self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
+        living(self.anybody(subject).await?)
+    }
+
+    async fn canonical(&self, subject: SubjectId) -> Result<SubjectId, Error> {
+        self.read(move |db| {
+            let n = db.canonical_row(db.find_subject(subject)?)?;
+            Ok(db.body(n)?.subject)
+        })
+        .await
+    }
+
+    async fn candidates(
+        &self,
+        identifier: &Identifier,
+        at: Option<Timestamp>,
+    ) -> Result<Vec<Candidate>, Error> {
+        let identifier = identifier.clone();
+        self.read(move |db| admin::candidates(db, &identifier, at)).await
+    }
+
+    async fn identifiers(&self, subject: SubjectId) -> Result<Vec<(Identifier, Candidate)>, Error> {
+        self.read(move |db| admin::identifiers(db, subject)).await
+    }
+
+    async fn link(
+        &self,
+        subject: SubjectId,
+        identifier: &Identifier,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<Marked, Error> {
+        let identifier = identifier.clone();
+        self.write(move |txn| admin::link(txn, subject, &identifier, from, to)).await
+    }
+
+    async fn unlink(
+        &self,
+        subject: SubjectId,
+        identifier: &Identifier,
+        to: Timestamp,
+    ) -> Result<Marked, Error> {
+        let identifier = identifier.clone();
+        self.write(move |txn| admin::unlink(txn, subject, &identifier, to)).await
+    }
+
+    async fn merge(&self, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
+        self.write(move |txn| admin::merge(txn, kept, gone)).await
+    }
+
+    async fn split(&self, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
+        self.write(move |txn| admin::split(txn, kept, gone)).await
+    }
+
+    async fn confirm(&self, subjects: &[SubjectId]) -> Result<(), Error> {
+        self.shared.lazy().confirmed.extend(subjects);
+        self.relieve().await
+    }
+
+    async fn pending(&self, before: Timestamp) -> Result<Vec<SubjectId>, Error> {
+        // By the writer, which first writes the confirmations that wait.
+        self.write(move |txn| admin::pending(txn, before)).await
+    }
+
+    async fn destroy(&self, subjects: &[SubjectId]) -> Result<(), Error> {
+        let subjects = subjects.to_vec();
+        self.write(move |txn| subjects.iter().try_for_each(|subject| erase::destroy(txn, *subject))).await?;
+        self.truncate().await
+    }
+
+    async fn detach(&self, subjects: &[(SubjectId, Timestamp)]) -> Result<(), Error> {
+        let subjects = subjects.to_vec();
+        let detach = move |txn: &mut Txn<'_>| {
+            subjects.iter().try_for_each(|(subject, until)| erase::detach(txn, *subject, *until))
+        };
+        self.write(detach).await?;
+        self.truncate().await
+    }
+
+    async fn evidence_holder(&self, subject: SubjectId) -> Result<(Arc<Holder>, Timestamp), Error> {
+        let until = self.read(move |db| erase::evidence_until(db, subject)).await?;
+        Ok((self.anybody(subject).await?, until.ok_or(Error::NotFound)?))
+    }
+
+    async fn evidence_of(&self, identifier: &Identifier) -> Result<Vec<SubjectId>, Error> {
+        let identifier = identifier.clone();
+        self.read(move |db| erase::evidence_of(db, &identifier)).await
+    }
+
+    async fn evidence_over(&self, now: Timestamp) -> Result<Vec<SubjectId>, Error> {
+        self.read(move |db| erase::evidence_over(db, now)).await
+    }
+
+    async fn bury(&self, tombs: &[(Digest, Left)]) -> Result<u64, Error> {
+        let tombs: Arc<HashMap<Digest, Left>> = Arc::new(tombs.iter().copied().collect());
+        // Nothing is written where there is nothing to do: a start must be able to do without.
+        let all = Arc::clone(&tombs);
+        if self.read(move |db| erase::knows(db, &all)).await? {
+            return Ok(0);
+        }
+        let buried = self.write(move |txn| erase::bury(txn, &tombs)).await?;
+        if buried > 0 {
+            self.truncate().await?;
+        }
+        Ok(buried)
+    }
+
+    fn marks(&self, identifier: &Identifier) -> Vec<Mark> {
+        let marker = self.shared.marker();
+        let (active, older) = (marker.mark(identifier), marker.older(identifier));
+        std::iter::once(active).chain(older).map(|marking| marking.mark).collect()
+    }
+
+    async fn check(&self, from: crate::vault::check::Cursor) -> Result<crate::vault::check::Step, Error> {
+        // What waits unsynced belongs to the rows.
+        if from == crate::vault::check::Cursor::default() {
+            // Where they cannot be written, the disk is full or the file damaged: it is read all the same.
+            let _written = self.write(|_| Ok(())).await;
+        }
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || check::step(&shared, &from)).await.map_err(|_| closed())?
+    }
+
+    async fn absent(&self, subjects: &[SubjectId]) -> Result<Vec<SubjectId>, Error> {
+        let subjects = subjects.to_vec();
+        self.read(move |db| check::absent(db, &subjects)).await
+    }
+
+    async fn status(&self) -> Result<Status, Error> {
+        // The writer adds what it has not written yet. Where it cannot write, because the disk is full,
+        // what was written answers: an operator asks exactly then.
+        match self.write(|txn| admin::status(&txn.db)).await {
+            Err(Error::Unavailable { .. }) => self.read(|db| admin::status(db)).await,
+            status => status,
+        }
+    }
+}

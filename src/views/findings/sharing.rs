@@ -1,0 +1,130 @@
+//! Findings about what was given to recipients (GDPR 26, 28, 32; PIPL 20 to 23).
+
+use std::collections::BTreeSet;
+
+use crate::domain::event::catalogue::{DataShared, RecipientRegistered};
+use crate::domain::event::{Body, MappingKind, RecipientRole};
+use crate::domain::id::Id;
+use crate::domain::time::Timestamp;
+use crate::domain::vocabulary;
+use crate::views::Error;
+use crate::views::findings::{Finder, Kind, maybe, value};
+use crate::views::stretch::Stretch;
+
+const CONTRACT: &str = "F-RECIPIENT-NO-CONTRACT";
+
+impl Finder<'_> {
+    pub(super) fn sharing(&mut self) -> Result<(), Error> {
+        let shares = self.kinds(|body| match body {
+            Body::DataShared(body) => Some((**body).clone()),
+            _ => None,
+        });
+        for share in shares {
+            let Some(stated) = &share.body.recipient_id else { continue };
+            let recipient = self.mapped(MappingKind::Recipient, stated, &share.shape);
+            let mut bounds = self.revisions(&share.shape);
+            bounds.extend(self.recipient_bounds(&recipient));
+            for stretch in self.stretches(CONTRACT, &share, bounds.clone())? {
+                self.contract(&recipient, &stretch);
+            }
+            for stretch in self.stretches("F-SHARE-NO-SAFEGUARD", &share, bounds)? {
+                self.share(&share, &recipient, &stretch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where something about a recipient begins or ends.
+    pub(super) fn recipient_bounds(&self, recipient: &Id) -> Vec<Timestamp> {
+        let versions = self.registers.recipients.get(recipient).into_iter().flatten();
+        let ends = self.registers.recipient_ends.get(recipient).into_iter().flatten();
+        let mut bounds: Vec<Timestamp> = ends.map(|entry| entry.from).collect();
+        for entry in versions {
+            bounds.push(entry.from);
+            bounds.extend(entry.body.contract_from.as_ref().map(|day| day.begins()));
+            bounds.extend(entry.body.contract_to.as_ref().map(|day| day.ends()));
+        }
+        bounds
+    }
+
+    /// Every registration of a recipient that is known.
+    pub(super) fn versions(&self, recipient: &Id) -> impl Iterator<Item = (Timestamp, &RecipientRegistered)> {
+        let known_at = self.known_at();
+        let history = self.registers.recipients.get(recipient).into_iter().flatten();
+        history.filter(move |entry| entry.position < known_at).map(|entry| (entry.from, &*entry.body))
+    }
+
+    /// Whether a recipient had been ended by an instant, and not registered again.
+    pub(super) fn has_ended(&self, recipient: &Id, at: Timestamp) -> bool {
+        let ends = self.registers.recipient_ends.get(recipient).into_iter().flatten();
+        let known = ends.filter(|entry| entry.position < self.known_at() && entry.from <= at);
+        let last = known.map(|entry| entry.from).max();
+        let registered = self.versions(recipient).map(|(from, _)| from).filter(|from| *from <= at).max();
+        last.is_some_and(|ended| registered.is_none_or(|registered| registered <= ended))
+    }
+
+    fn contract(&mut self, recipient: &Id, stretch: &Stretch) {
+        let at = stretch.first;
+        let newest = self.versions(recipient).last().map(|(_, body)| body.clone());
+        if newest.as_ref().is_some_and(|body| body.role == Some(RecipientRole::Authority)) {
+            return;
+        }
+        let covers = |body: &RecipientRegistered| {
+            let from = body.contract_from.as_ref().is_some_and(|day| day.begins() <= at);
+            from && body.contract_to.as_ref().is_none_or(|day| at < day.ends())
+        };
+        let covered =
+            self.versions(recipient).any(|(_, body)| covers(body)) && !self.has_ended(recipient, at);
+        if !covered {
+            let contract = newest.and_then(|body| body.contract_ref);
+            self.raise(CONTRACT, vec![value(recipient), maybe(contract.as_ref())], stretch);
+        }
+    }
+
+    /// What was given, for what, and how protected.
+    fn share(&mut self, share: &Kind<DataShared>, recipient: &Id, stretch: &Stretch) {
+        let (shape, body) = (&share.shape, &share.body);
+        let revision = self.revision(shape, stretch.first).map(|revision| revision.entry.body);
+        let registered = self.registers.recipient_at(recipient, stretch.first, self.known_at());
+        let registered = registered.map(|entry| entry.body.clone());
+        let role = registered.as_ref().and_then(|registered| registered.role);
+        let bare = match &revision {
+            Some(activity) => body.safeguards.is_empty() && activity.safeguards.is_empty(),
+            None => body.safeguards.is_empty(),
+        };
+        if bare && role != Some(RecipientRole::Authority) {
+            let key = vec![value(recipient), maybe(shape.activity.as_ref())];
+            self.raise("F-SHARE-NO-SAFEGUARD", key, stretch);
+        }
+        let Some(registered) = registered else {
+            let kind = "recipient".parse().ok();
+            return self.raise("F-UNMAPPED", vec![maybe(kind.as_ref()), value(recipient)], stretch);
+        };
+        let purposes: BTreeSet<Id> = match (&body.purpose, &revision) {
+            (Some(purpose), _) => BTreeSet::from([self.mapped(MappingKind::Purpose, purpose, shape)]),
+            (None, Some(activity)) => activity.purposes.iter().map(|purpose| purpose.id.clone()).collect(),
+            (None, None) => BTreeSet::new(),
+        };
+        for purpose in purposes {
+            if !registered.purposes.is_empty() && !registered.purposes.contains(&purpose) {
+                let key = vec![maybe(shape.service.as_ref()), value(&purpose)];
+                self.raise("F-PURPOSE-CREEP", key, stretch);
+            }
+        }
+        let cats = match &revision {
+            Some(activity) if body.cats.is_empty() => activity.cats.to_vec(),
+            _ => body.cats.to_vec(),
+        };
+        if !registered.cats.is_empty() {
+            let sdk = registered.sdk.as_ref().map(|sdk| sdk.name.clone());
+            for cat in &cats {
+                let cat = self.mapped(MappingKind::Category, cat, shape);
+                let covers = |declared: &Id| vocabulary::satisfies(cat.as_str(), declared.as_str());
+                if !registered.cats.iter().any(covers) {
+                    let key = vec![maybe(sdk.as_ref()), value(recipient), value(&cat)];
+                    self.raise("F-SDK-SCOPE", key, stretch);
+                }
+            }
+        }
+    }
+}
