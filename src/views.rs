@@ -330,6 +330,11 @@ impl Views {
         Some(format!("{why}: {} of {until} records", live.applied()))
     }
 
+    /// Records below this position are in the answers.
+    pub fn applied(&self) -> u64 {
+        self.live().applied()
+    }
+
     /// Records still to be applied, by which the caller slows ingestion.
     pub fn lag(&self) -> u64 {
         self.reach.log.head().saturating_sub(self.live().applied())

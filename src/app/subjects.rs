@@ -84,8 +84,13 @@ impl App {
     ) -> Result<Answer, Error> {
         let subject = self.who(name, options.as_of).await?;
         self.at_least(at_least).await?;
+        // Looked at before the question: views that were whole then know everybody.
+        let lacking = self.views.stale();
         let report = self.ask(move |ask| Ok(ask.report(subject, options)?)).await?;
-        let mut report = report.ok_or(Error::SubjectNotFound)?;
+        let mut report = report.ok_or_else(|| match lacking {
+            Some(_) => Error::ViewsBehind { at: self.views.applied() },
+            None => Error::SubjectNotFound,
+        })?;
         report.stale = self.views.stale();
         let evidence = std::mem::take(&mut report.evidence);
         let (mut identifiers, mut locators) = (Vec::new(), Vec::new());
