@@ -1,5 +1,6 @@
 //! Pure rules: no I/O, no async, no clock, no randomness.
 
+pub mod consent;
 pub mod erasure;
 pub mod event;
 pub mod finding;
