@@ -11,6 +11,7 @@ pub mod exit;
 pub mod export;
 pub mod findings;
 pub mod fsck;
+pub mod init;
 pub mod json;
 pub mod keyring;
 pub mod ledger;
@@ -69,6 +70,8 @@ enum Command {
     /// Publish a policy
     #[command(subcommand)]
     Policy(register::Policy),
+    /// Set up the registers of a company, and say what is wrong with its privacy policy
+    Init(init::Init),
     /// Register many things from one file
     #[command(subcommand)]
     Register(register::Register),
@@ -162,6 +165,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Controller(command) => block_on(register::controller(command, output)),
         Command::Recipient(command) => block_on(register::recipient(command, output)),
         Command::Policy(command) => block_on(register::policy(command, output)),
+        Command::Init(init) => block_on(init::run(init, output)),
         Command::Register(command) => block_on(register::apply(command, output)),
         Command::Subject(command) => block_on(subject::run(command, output)),
         Command::Events(command) => block_on(events::run(command, output)),
@@ -215,6 +219,7 @@ mod tests {
             "custody record - --derive-ids --emitter app --controller kstar",
             "custody activity new --activity a --service s --purpose improvement:consent --controller c",
             "custody register apply registers.toml",
+            "custody init --from policy.toml --check --language zh",
             "custody subject report --subject AAAAAAAAAAAAAAAAAAAAAA --json",
             "custody subject find --identifier-file who.txt",
             "custody subject events",

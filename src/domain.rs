@@ -8,6 +8,7 @@ pub mod id;
 pub mod identity;
 pub mod law;
 pub mod personal;
+pub mod policy_defect;
 pub mod time;
 pub mod transfer;
 pub mod vocabulary;

@@ -1,9 +1,12 @@
-//! `custody demo`: starts the service and plays a month of the solar app through the real gRPC
-//! client, then shows one person's report, a bundle for strangers that it checks, and how to go on.
+//! `custody demo`: starts the service and plays a month of the solar app through the real gRPC client, with what
+//! goes wrong in it; then shows what is found, one person's report, a bundle for strangers that it checks, and how
+//! to go on.
 //!
 //! The service's clock is moved along the story, so that the month is over when it is told. The
 //! same seed tells the same story: run against the directory of an earlier run it stores nothing.
 
+mod breach;
+mod findings;
 mod person;
 mod proof;
 mod scene;
@@ -16,8 +19,8 @@ use clap::Args;
 
 use crate::cli::client::{Client, Remote};
 use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::init;
 use crate::cli::output::Output;
-use crate::cli::register;
 use crate::cli::report::{self, Language};
 use crate::clock::{Clock, ManualClock, Stopwatch};
 use crate::config::layers::Layers;
@@ -27,8 +30,8 @@ use crate::telemetry;
 
 /// The name of the story's log.
 const ORIGIN: &str = "kstar.example/custody/events-1";
-/// The registers of the story's company.
-const REGISTERS: &str = include_str!("../../deploy/examples/kstar.toml");
+/// The registers of the story's company, and what its policy says.
+const TENANT: &str = include_str!("../../deploy/policy/kstar.toml");
 
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -53,7 +56,7 @@ async fn play(demo: Demo, output: Output) -> Outcome {
     let running = start(&demo, &clock).await?;
     let remote = Remote::local(format!("http://{}", running.address));
     output.note(&format!("the service listens on {} for as long as the demo runs", remote.server));
-    register::apply_text(REGISTERS, &remote).await?;
+    let defects = init::apply(TENANT, &remote).await?;
 
     let client = remote.connect().await?;
     let tally = tell(&demo, &client, &clock, output).await?;
@@ -61,7 +64,12 @@ async fn play(demo: Demo, output: Output) -> Outcome {
     let asked = Stopwatch::start();
     let report = report_of_the_first(&client, tally.last).await?;
     let asking = asked.elapsed();
+    // What rests on absence is judged as of the month's end.
+    running.app().tick_detectors().await.map_err(|e| Failure::new(Exit::Internal, format_args!("{e:#}")))?;
+    let ticked = running.app().log.head().saturating_sub(1);
 
+    findings::show_defects(&defects, output)?;
+    findings::show(&client, ticked, output).await?;
     report::print(&report, Language::Both, output)?;
     if !output.json {
         output.heading("The run / 本次演示")?;
@@ -187,6 +195,9 @@ fn how_to_go_on(demo: &Demo, output: Output) -> std::io::Result<()> {
         "  and then, in another terminal:".to_owned(),
         format!("echo 'account@solar:{}' | {custody} subject report", person::FIRST_ACCOUNT),
         format!("echo 'phone:170 0000 {:04}' | {custody} subject find", demo.people % 10_000),
+        format!("{custody} findings list"),
+        format!("{custody} transfers uncovered"),
+        format!("{custody} init --from deploy/policy/kstar.toml --check --language zh"),
         format!("{custody} events list --type DataTransferred"),
         format!("{custody} status"),
         format!("{custody} ledger checkpoint"),

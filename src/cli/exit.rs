@@ -24,7 +24,7 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
    0  done; also when whoever read the output closed it early
-   1  a check found something: a gap, a byte that does not check, a difference
+   1  a check found something: a gap, a byte that does not check, a difference, a defect of a policy
    2  the request was refused: invalid, not allowed, in conflict, not found
    3  unavailable: the server cannot be reached or asks to try again; the same command may succeed
   10  verify: nothing is wrong, but something that was asked for is unproven

@@ -235,7 +235,8 @@ fn text(rule: Option<&pb::Rule>, chinese: bool) -> Option<&pb::RuleText> {
     if chinese { rule.zh.as_ref() } else { rule.en.as_ref() }
 }
 
-fn severity(severity: pb::Severity) -> &'static str {
+/// What a severity is called.
+pub fn severity(severity: pb::Severity) -> &'static str {
     match severity {
         pb::Severity::Critical => "critical",
         pb::Severity::High => "high",

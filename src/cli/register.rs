@@ -2,8 +2,8 @@
 //! company is and does, recorded as events like all others. Flags say the usual; a file says
 //! everything.
 //!
-//! A file holds `[[controller]]`, `[[service]]`, `[[recipient]]`, `[[activity]]` and `[[policy]]`
-//! tables with the fields of their messages in `proto/custody/v1`; names of enums may be given
+//! A file holds `[[controller]]`, `[[service]]`, `[[recipient]]`, `[[activity]]`, `[[policy]]` and more
+//! tables (`KINDS`) with the fields of their messages in `proto/custody/v1`; names of enums may be given
 //! without their prefix, in any case. With `applied_at = "<time>"` at its top, applying the same
 //! file again records nothing new; without it every application is a revision of its own.
 
@@ -256,11 +256,29 @@ pub async fn apply(command: Register, output: Output) -> Outcome {
     record(entries, &envelope.remote, output).await
 }
 
-/// Records the entries of a file that was read already, and says nothing of it.
-pub async fn apply_text(text: &str, remote: &Remote) -> Outcome {
-    let envelope =
-        Envelope { controller_of: None, recorded_by: "custody-cli".to_owned(), remote: remote.clone() };
-    let entries = entries(text, &envelope).map_err(|why| Failure::new(Exit::Refused, why))?;
+impl Envelope {
+    /// Of a file that says everything itself.
+    pub(super) fn of(remote: &Remote) -> Self {
+        Envelope { controller_of: None, recorded_by: "custody-cli".to_owned(), remote: remote.clone() }
+    }
+
+    pub(super) fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    pub(super) fn recorded_by(&self) -> &str {
+        &self.recorded_by
+    }
+
+    /// Whose registers they are, where a file says so and the command line does not.
+    pub(super) fn controller_of(&self, file: &toml::Table) -> Option<String> {
+        let own = || file.get("controller_of").and_then(toml::Value::as_str).map(str::to_owned);
+        self.controller_of.clone().or_else(own)
+    }
+}
+
+/// Records entries, and says nothing of it.
+pub(super) async fn record_silently(entries: Vec<Entry>, remote: &Remote) -> Outcome {
     let events = entries.into_iter().map(|entry| entry.event).collect();
     let request = pb::BatchRecordEventsRequest { events };
     let answer = remote.connect().await?.ingest().batch_record_events(request).await?.into_inner();
@@ -300,22 +318,27 @@ fn locale(text: &str) -> Result<Value, Failure> {
 }
 
 /// The registers in the order in which they refer to each other, with their field of the event.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 10] = [
+    ("law", "law_data_activated"),
     ("controller", "controller_registered"),
     ("service", "service_registered"),
     ("recipient", "recipient_registered"),
     ("activity", "activity_registered"),
     ("policy", "policy_published"),
+    ("mechanism", "transfer_mechanism_registered"),
+    ("assessment", "assessment_recorded"),
+    ("retention_rule", "retention_rule_published"),
+    ("mapping", "mapping_added"),
 ];
 
 /// One thing to register.
-struct Entry {
-    kind: &'static str,
-    event: pb::Event,
+pub(super) struct Entry {
+    pub kind: &'static str,
+    pub event: pb::Event,
 }
 
 impl Entry {
-    fn new(
+    pub(super) fn new(
         kind: &str,
         mut body: Value,
         controller: &str,
@@ -357,15 +380,24 @@ fn drop_unset(body: &mut Value) {
     }
 }
 
+/// When a file says that it was applied.
+pub(super) fn applied_at(file: &toml::Table) -> Result<Option<Timestamp>, String> {
+    let Some(value) = file.get("applied_at") else { return Ok(None) };
+    plain(value).as_str().unwrap_or_default().parse().map(Some).map_err(|e| format!("applied_at: {e}"))
+}
+
 fn entries(text: &str, envelope: &Envelope) -> Result<Vec<Entry>, String> {
     let mut file: toml::Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
+    // What a policy says is judged by `custody init`; it is no register.
+    file.remove("description");
+    file.remove("clause");
+    entries_of(file, envelope)
+}
+
+pub(super) fn entries_of(mut file: toml::Table, envelope: &Envelope) -> Result<Vec<Entry>, String> {
     let own = file.remove("controller_of").and_then(|value| value.as_str().map(str::to_owned));
-    let applied_at = match file.remove("applied_at") {
-        None => None,
-        Some(value) => {
-            Some(plain(&value).as_str().unwrap_or_default().parse().map_err(|e| format!("applied_at: {e}"))?)
-        }
-    };
+    let applied_at = applied_at(&file)?;
+    file.remove("applied_at");
     let unknown: Vec<&String> = file.keys().filter(|key| KINDS.iter().all(|(name, _)| name != key)).collect();
     if !unknown.is_empty() {
         return Err(format!(
@@ -422,7 +454,7 @@ async fn record_one(
     record(vec![entry], &envelope.remote, output).await
 }
 
-async fn record(entries: Vec<Entry>, remote: &Remote, output: Output) -> Outcome {
+pub(super) async fn record(entries: Vec<Entry>, remote: &Remote, output: Output) -> Outcome {
     let mut ingest = remote.connect().await?.ingest();
     let (mut rows, mut refused) = (Vec::new(), false);
     for chunk in entries.chunks(limits::BATCH_EVENTS) {
@@ -471,7 +503,7 @@ mod tests {
     "#;
 
     fn envelope() -> Envelope {
-        Envelope { controller_of: None, recorded_by: "cli".to_owned(), remote: Remote::local(String::new()) }
+        Envelope::of(&Remote::local(String::new()))
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::cli::output::Output;
 use crate::domain::time::Timestamp;
+use crate::domain::vocabulary::Locale;
 use crate::pb;
 
 /// The language of headings and labels.
@@ -19,6 +20,15 @@ pub enum Language {
 }
 
 impl Language {
+    /// The languages it stands for.
+    pub fn locales(self) -> &'static [Locale] {
+        match self {
+            Language::En => &[Locale::En],
+            Language::Zh => &[Locale::Zh],
+            Language::Both => &[Locale::En, Locale::Zh],
+        }
+    }
+
     fn pick(self, en: &str, zh: &str) -> String {
         match self {
             Language::En => en.to_owned(),

@@ -53,6 +53,12 @@ impl Persona {
         self
     }
 
+    pub fn in_europe(mut self) -> Self {
+        self.region = Region::Europe;
+        self.phone = format!("0151 0000{:04}", self.number % 10_000);
+        self
+    }
+
     pub fn with_number_of(mut self, other: &Persona) -> Self {
         self.phone.clone_from(&other.phone);
         self

@@ -1,9 +1,11 @@
 //! Single things that happen in the app, as the app would report them: an activity of the
 //! register, the people, a time, and the little that the register cannot know.
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::demo::person::{Persona, Region};
+use crate::cli::json;
 use crate::domain::time::{MS_PER_HOUR, Timestamp};
 use crate::pb;
 use crate::pb::event::Body;
@@ -41,6 +43,29 @@ impl Scene {
                 },
                 people,
                 body: Some(body),
+                ..Default::default()
+            },
+        }
+    }
+
+    /// The same with a body written down as in a file.
+    pub fn json(who: &Persona, activity: &str, field: &str, body: Value) -> Scene {
+        Scene::by_account(who, activity, written(field, body))
+    }
+
+    /// What a tester or the app itself saw on somebody's device.
+    pub fn seen_on_device(who: &Persona, activity: &str, body: Value) -> Scene {
+        let people = vec![data_subject(vec![account(who), device(who)])];
+        Scene::of(who, activity, people, written("sdk_observed", body))
+    }
+
+    /// What the legal desk registers.
+    pub fn desk(controller: &str, field: &str, body: Value) -> Scene {
+        Scene {
+            event: pb::Event {
+                controller: controller.to_string(),
+                emitter: "compliance-desk".to_string(),
+                body: Some(written(field, body)),
                 ..Default::default()
             },
         }
@@ -115,10 +140,13 @@ impl Scene {
     }
 
     pub fn consent(who: &Persona, purpose: &str, given: bool) -> Scene {
+        // Where somebody is may be sensitive in China, and is asked about by itself (PIPL 29).
+        let separate = who.region == Region::China && purpose == "location_service";
+        let kind = if separate { pb::ConsentKind::Separate } else { pb::ConsentKind::Explicit };
         let body = if given {
             Body::ConsentGiven(pb::ConsentGiven {
                 purpose: purpose.to_string(),
-                kind: pb::ConsentKind::Explicit.into(),
+                kind: kind.into(),
                 method: pb::ConsentMethod::Dialog.into(),
                 ip: "192.0.2.17".to_string(),
                 ..Default::default()
@@ -214,6 +242,11 @@ impl Scene {
         Scene::of(who, "pay", people, body)
     }
 
+    pub fn order_placed(who: &Persona, day: i64) -> Scene {
+        let body = pb::DataCollected { slot: order(who, day), ..Default::default() };
+        Scene::by_account(who, "order", Body::DataCollected(body))
+    }
+
     pub fn shared_with_wechat(who: &Persona, day: i64) -> Scene {
         let body = pb::DataShared {
             recipient_id: "tencent-wechat-pay".to_string(),
@@ -275,7 +308,7 @@ impl Scene {
     }
 
     /// The readings of a park: about nobody.
-    pub fn park(from: Timestamp) -> Scene {
+    pub fn park(from: Timestamp, number: u64) -> Scene {
         let readings = 12 * 240;
         Scene {
             event: pb::Event {
@@ -288,22 +321,40 @@ impl Scene {
                     to: Some(wire_time(from.plus_ms(MS_PER_HOUR))),
                 }),
                 count: Some(readings),
+                emitter_seq: Some(number),
                 body: Some(Body::DataCollected(Default::default())),
                 ..Default::default()
             },
         }
     }
 
-    fn under_policy(mut self) -> Scene {
+    pub fn under_policy(mut self) -> Scene {
         self.event.policy_version = "2025-03".to_string();
+        self
+    }
+
+    pub fn under_law_of(mut self, regime: &str) -> Scene {
+        self.event.regimes = vec![regime.to_string()];
         self
     }
 }
 
 /// Section 9.1 of the policy: device identifiers (IMEI, Android ID, serial), MAC address, WLAN
 /// access point, installed apps.
-const WECHAT_TAKES: [&str; 6] =
+pub const WECHAT_TAKES: [&str; 6] =
     ["x:imei", "x:android_id", "x:device_serial", "pd:MACAddress", "x:wlan_ap", "x:installed_apps"];
+
+/// A body as a file would say it: names of enums without their prefix, nothing for what is not stated.
+fn written(field: &str, mut body: Value) -> Body {
+    if let Value::Object(fields) = &mut body {
+        fields.retain(|_, value| !value.is_null());
+    }
+    let mut event = serde_json::json!({ field: body });
+    json::spell_out("Event", &mut event);
+    let read: Result<pb::Event, String> = json::parse("Event", &event.to_string());
+    // The scenes are part of the program, and a test tells all of them.
+    read.ok().and_then(|event| event.body).unwrap_or_else(|| panic!("a scene of {field} is not of the API"))
+}
 
 fn order(who: &Persona, day: i64) -> String {
     format!("order-{}-{day}", who.number)

@@ -62,20 +62,26 @@ pub fn month(seed: u64, people: u64) -> Vec<(Timestamp, pb::Event)> {
     }
     told.number_changes_hands(people);
     told.park_telemetry();
+    told.breaches(people);
     told.events.into_iter().map(|((at, _), event)| (at, event)).collect()
 }
 
 /// A few hundred installations whose readings concern nobody in particular.
 const PARK_READINGS_PER_DAY: i64 = 24;
 
-struct Told {
+/// What was told so far.
+pub struct Told {
     dice: Dice,
     events: BTreeMap<(Timestamp, u64), pb::Event>,
     told: u64,
 }
 
 impl Told {
-    fn tell(&mut self, at: Timestamp, scene: Scene) {
+    pub fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    pub fn tell(&mut self, at: Timestamp, scene: Scene) {
         self.told += 1;
         let id = event_id(at, self.told, &mut self.dice);
         self.events.insert((at, self.told), scene.event(at, id));
@@ -126,6 +132,8 @@ impl Told {
         if who.region == Region::China {
             self.tell(at(2), Scene::consent_to_wechat(who));
         }
+        // Everybody helps to find faults; what was asked for once holds for all readings.
+        self.tell(at(3), Scene::consent(who, "improvement", true));
         if marketing && (who.is_first() || self.dice.chance(25)) {
             self.tell(start.plus_ms(12 * MS_PER_DAY), Scene::consent_withdrawn(who, "direct_marketing"));
         }
@@ -170,6 +178,7 @@ impl Told {
 
     /// Section 9 of the policy lists what the WeChat Pay SDK takes; one version in ten takes more.
     fn payment(&mut self, who: &Persona, at: Timestamp, day: i64) {
+        self.tell(at.plus_ms(-1_000), Scene::order_placed(who, day));
         self.tell(at, Scene::wechat_observed(who));
         self.tell(at.plus_ms(300), Scene::shared_with_wechat(who, day));
         self.tell(at.plus_ms(5_000), Scene::paid(who, day));
@@ -183,6 +192,7 @@ impl Told {
         for (who, first) in [(&before, 2), (&after, 18)] {
             self.tell(day(first), Scene::notice(who));
             self.tell(day(first).plus_ms(MS_PER_MINUTE), Scene::account_registered(who));
+            self.tell(day(first).plus_ms(MS_PER_MINUTE + 100), Scene::device_linked(who, day(first), None));
             self.tell(day(first).plus_ms(2 * MS_PER_MINUTE), Scene::registration_data(who));
         }
         self.tell(day(16), Scene::account_cancelled(&before));
@@ -192,7 +202,9 @@ impl Told {
     fn park_telemetry(&mut self) {
         for hour in 0..DAYS * PARK_READINGS_PER_DAY {
             let from = month_begins().plus_ms(hour * MS_PER_HOUR);
-            self.tell(from.plus_ms(MS_PER_HOUR), Scene::park(from));
+            // On the twelfth day the gateway was offline, and three of its messages never came.
+            let number = hour + 1 + if hour < 12 * PARK_READINGS_PER_DAY { 0 } else { 3 };
+            self.tell(from.plus_ms(MS_PER_HOUR), Scene::park(from, number.unsigned_abs()));
         }
     }
 }
