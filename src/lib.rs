@@ -18,6 +18,7 @@ pub mod mirror;
 pub mod pb;
 pub mod record;
 pub mod server;
+pub mod sheet;
 pub mod telemetry;
 pub mod vault;
 pub mod verify;

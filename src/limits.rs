@@ -48,3 +48,19 @@ pub const BACKFILL_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 pub const DAY_WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
 /// Largest page of a list.
 pub const PAGE: usize = 1_000;
+/// Largest spreadsheet file that is read, in bytes.
+pub const SHEET_BYTES: usize = 16 * 1024 * 1024;
+/// What a workbook may unpack to, and what its cells may come to, in bytes.
+pub const SHEET_UNPACKED_BYTES: usize = 64 * 1024 * 1024;
+/// Parts of the archive that a workbook is.
+pub const SHEET_PARTS: usize = 1_000;
+/// Sheets of a workbook that is read.
+pub const SHEETS: usize = 32;
+/// Rows of a sheet that is read.
+pub const SHEET_ROWS: usize = 100_000;
+/// Columns of a sheet that is read.
+pub const SHEET_COLUMNS: usize = 256;
+/// Characters of a cell, which is what a spreadsheet holds.
+pub const CELL_CHARS: usize = 32_767;
+/// Faults of a spreadsheet that are told at once.
+pub const SHEET_FAULTS: usize = 1_000;

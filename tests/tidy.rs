@@ -80,6 +80,7 @@ fn pure_rules_and_the_record_do_no_io_and_know_no_adapter() {
     nobody("and reads what it is given", offenders("src/verify", &[], &words[1..]));
     let more = ["crate::export", "crate::ledger::Ledger", "getrandom", "rand::"];
     nobody("and knows neither writer nor service", offenders("src/verify", &[], &more));
+    nobody("tables are bytes in, bytes out", offenders("src/sheet", &["src/sheet/tests.rs"], &words));
     let ours = offenders("src/ledger/tlog", &[], &["crate::", "getrandom", "rand::"]);
     nobody("and need nothing of ours", ours);
 }
@@ -91,6 +92,14 @@ fn libraries_stay_in_their_adapters() {
         offenders("src", &["src/api", "src/cli", "src/server", "src/pb.rs"], &["tonic::", "use tonic"]),
     );
     nobody("SQL lives in the vault's adapter", offenders("src", &["src/vault/sqlite"], &["rusqlite"]));
+    nobody(
+        "spreadsheets are read and written in one place",
+        offenders(
+            "src",
+            &["src/sheet"],
+            &["calamine::", "use calamine", "rust_xlsxwriter", "encoding_rs", "zip::"],
+        ),
+    );
     nobody(
         "fjall keeps what is derived",
         offenders("src", &["src/log/segments", "src/views"], &["fjall::", "use fjall"]),
