@@ -51,7 +51,12 @@ fn collected() -> Event {
 fn made(event: &Event, fingerprint: Fingerprint, salt: Salt) -> SealedRecord {
     let (link, identity, evidence, organisation) = (key(1), key(2), key(3), key(5));
     let keys = Keys { subject: SubjectId([9; 16]), link: &link, identity: &identity, evidence: &evidence };
-    let party = Party { role: PartRole::Person(Role::DataSubject), keys: Some(keys), ids: Vec::new() };
+    let party = Party {
+        role: PartRole::Person(Role::DataSubject),
+        keys: Some(keys),
+        ids: Vec::new(),
+        noted: Noted::default(),
+    };
     let how = Sealing {
         recorded_at: "2026-03-01T08:00:01.000Z".parse().expect("a time"),
         salt,

@@ -12,8 +12,10 @@ use custody::log::{Log, NewRecord};
 use custody::views::apply::{Applier, Shared};
 use custody::views::decode::Decoder;
 use custody::views::reach::Reach;
+use custody::views::population::Selector;
 use custody::views::store::Store;
 use custody::views::testing::*;
+use custody::views::use_check::UseQuestion;
 use custody::views::{Options, ReportOptions, Views};
 
 /// The allocator of the server: most of what the views do is make and drop small things.
@@ -120,6 +122,42 @@ fn apply_and_report(c: &mut Criterion) {
         });
     });
     let with_evidence = ReportOptions { evidence: 20, ..ReportOptions::default() };
+    // What a service asks before each use: an activity with two purposes and three categories.
+    let at = day(400);
+    let operate = catalogue::ActivityRegistered {
+        activity: Some(id("operate")),
+        service: Some(id("solar")),
+        purposes: List::new(vec![
+            PurposeBasis { id: id("contract"), basis: LegalBasis::Contract },
+            PurposeBasis { id: id("monitoring"), basis: LegalBasis::Contract },
+        ])
+        .unwrap_or_default(),
+        cats: List::new(vec![id("email"), id("name"), id("location")]).unwrap_or_default(),
+        effective_at: Some(day(0)),
+        ..catalogue::ActivityRegistered::default()
+    };
+    log.push(&sealed(&made(1 << 20, at, Body::ActivityRegistered(Box::new(operate)), Vec::new())));
+    wait(&views, log.head());
+    c.bench_function("check use", |b| {
+        b.iter(|| {
+            n = (n + 7_919) % PEOPLE;
+            let question = UseQuestion {
+                subject: Some(person(n)),
+                activity: id("operate"),
+                at,
+                as_of: None,
+                known_at: None,
+            };
+            views.ask().and_then(|ask| ask.check_use(&question)).expect("an answer")
+        });
+    });
+    let selector = Selector { recipient: Some(id("wechat-pay")), ..Selector::default() };
+    let mut slow = c.benchmark_group("population");
+    slow.sample_size(10);
+    slow.bench_function("of a recipient among 100,000 people", |b| {
+        b.iter(|| views.ask().and_then(|ask| ask.population(&selector, None, None, at)).expect("an answer"));
+    });
+    slow.finish();
     c.bench_function("report with evidence", |b| {
         b.iter(|| {
             n = (n + 7_919) % PEOPLE;

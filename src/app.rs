@@ -6,6 +6,7 @@
 pub mod access;
 pub mod alarms;
 pub mod backup;
+pub mod cases;
 pub mod erase;
 pub mod error;
 pub mod events;
@@ -19,11 +20,14 @@ pub mod locators;
 pub mod matter;
 pub mod mirror;
 pub mod own;
+pub mod questions;
 pub mod record;
+pub mod retract;
 pub mod rules;
 pub mod scrub;
 pub mod status;
 pub mod subjects;
+pub mod terms;
 pub mod vault_mark;
 
 pub use access::{Caller, Role};

@@ -3,6 +3,8 @@
 
 pub mod backup;
 pub mod bench;
+pub mod cases;
+pub mod check;
 pub mod client;
 pub mod config;
 pub mod demo;
@@ -16,6 +18,7 @@ pub mod json;
 pub mod keyring;
 pub mod ledger;
 pub mod output;
+pub mod population;
 pub mod record;
 pub mod recover;
 pub mod register;
@@ -24,6 +27,7 @@ pub mod restore;
 pub mod serve;
 pub mod status;
 pub mod subject;
+pub mod terms;
 pub mod token;
 pub mod transfers;
 pub mod verify;
@@ -67,7 +71,7 @@ enum Command {
     /// Register a recipient
     #[command(subcommand)]
     Recipient(register::Recipient),
-    /// Publish a policy
+    /// Publish a policy; try cases on the rules
     #[command(subcommand)]
     Policy(register::Policy),
     /// Set up the registers of a company, and say what is wrong with its privacy policy
@@ -78,6 +82,14 @@ enum Command {
     /// Ask about one person
     #[command(subcommand)]
     Subject(subject::Subject),
+    /// Whether an activity may touch a person's data now; exit code 1 if it may not
+    Check(check::Check),
+    /// Who is affected by a recipient, an SDK version, a mechanism, a finding
+    #[command(subcommand)]
+    Population(population::Population),
+    /// Terms that no vocabulary or register knows
+    #[command(subcommand)]
+    Terms(terms::Terms),
     /// Look at recorded events
     #[command(subcommand)]
     Events(events::Events),
@@ -171,6 +183,9 @@ fn run(cli: Cli) -> Outcome {
         Command::Events(command) => block_on(events::run(command, output)),
         Command::Findings(command) => block_on(findings::run(command, output)),
         Command::Transfers(command) => block_on(transfers::run(command, output)),
+        Command::Check(command) => block_on(check::run(command, output)),
+        Command::Population(command) => block_on(population::run(command, output)),
+        Command::Terms(command) => block_on(terms::run(command, output)),
         Command::Status(command) => block_on(status::run(command, output)),
         Command::Views(command) => block_on(views::run(command, output)),
         Command::Bench(command) => block_on(bench::run(command, output)),
@@ -226,6 +241,13 @@ mod tests {
             "custody subject erase --subject h --cause case --case C-1 --evidence-too --yes",
             "custody events list --type DataCollected --limit 5",
             "custody events gaps",
+            "custody policy test a.toml b.toml --json",
+            "custody check --activity signup --identifier-file who.txt --as-of 2026-01-01T00:00:00Z",
+            "custody population count --recipient pay --sdk-version 1.2",
+            "custody population list --finding key --reason breach --ticket T-1 --identifiers",
+            "custody terms list --kind record-kind",
+            "custody terms map category email_adress pd:EmailAddress --emitter app --check",
+            "custody events retract --emitter app --reason wrong_subject --approver li --check",
             "custody findings list --code F-CHILD --closed --language zh",
             "custody findings close key --reason corrected --note n",
             "custody transfers uncovered --importer aws --occurred-from 2026-01-01T00:00:00Z",

@@ -11,4 +11,5 @@ pub mod personal;
 pub mod policy_defect;
 pub mod time;
 pub mod transfer;
+pub mod use_check;
 pub mod vocabulary;

@@ -30,6 +30,10 @@ pub const LIST: usize = 64;
 pub const FINDING_VALUE_BYTES: usize = 2_048;
 /// Events that one retraction may name.
 pub const RETRACTED: usize = 1_000;
+/// Events that one request may take back.
+pub const RETRACTED_AT_ONCE: usize = 10_000;
+/// Events that one request may name in their place.
+pub const REPLACEMENTS: usize = 500;
 /// Events of one batch request.
 pub const BATCH_EVENTS: usize = 1_000;
 /// Largest gRPC message received, in bytes.

@@ -8,6 +8,7 @@
 pub mod contract;
 #[cfg(any(test, feature = "testing"))]
 pub mod faulty;
+pub mod memory;
 pub mod segments;
 
 use async_trait::async_trait;

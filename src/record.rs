@@ -10,6 +10,7 @@ pub mod header;
 pub mod index;
 pub mod json;
 pub mod key;
+pub mod noted;
 mod parse;
 pub mod seal;
 
@@ -17,6 +18,7 @@ pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use header::{Header, Part, PartRole, SealedBox, leaf_hash};
 pub use index::{IndexBlock, IndexMark, MarkUse};
 pub use key::{Class, IndexKey, IndexKeys, Salt, tomb};
+pub use noted::Noted;
 pub use seal::{Keys, Party, SealedRecord, Sealing, seal};
 
 /// The version that is written.

@@ -30,7 +30,9 @@ use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
 use crate::api::keys::Keys as KeysApi;
 use crate::api::ledger::Ledger as LedgerApi;
+use crate::api::questions::Questions as QuestionsApi;
 use crate::api::subjects::Subjects;
+use crate::api::term_inbox::TermInbox as TermsApi;
 use crate::api::transfers::Transfers as TransfersApi;
 use crate::app::App;
 use crate::clock::Clock;
@@ -201,6 +203,8 @@ fn routes(
         .add_service(Guarded::new(ExportsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(FindingsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(TransfersApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(QuestionsApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(TermsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(KeysApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LedgerApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))

@@ -24,6 +24,7 @@ pub mod flows;
 mod fold;
 pub mod generation;
 pub mod group;
+pub mod inbox;
 pub mod list;
 pub mod lock;
 pub mod mark;
@@ -31,6 +32,7 @@ pub mod occurrences;
 pub mod own;
 pub mod people;
 pub mod person;
+pub mod population;
 pub mod postings;
 pub mod reach;
 pub mod rebuild;
@@ -42,6 +44,7 @@ pub mod sequence;
 pub mod shape;
 pub mod store;
 pub mod stretch;
+pub mod use_check;
 pub mod zone;
 
 #[cfg(any(test, feature = "testing"))]

@@ -95,6 +95,10 @@ const ORGANISATION: u8 = 5;
 const EPOCH: u32 = 20_261;
 
 fn sealed(event: &Event, roles: &[(PartRole, bool)], salt: [u8; 16]) -> SealedRecord {
+    sealed_with(event, roles, salt, Noted::default())
+}
+
+fn sealed_with(event: &Event, roles: &[(PartRole, bool)], salt: [u8; 16], noted: Noted) -> SealedRecord {
     let (link, identity, evidence, organisation) =
         (key(LINK), key(IDENTITY), key(EVIDENCE), key(ORGANISATION));
     let index_key = IndexKey::new(EPOCH, &key(INDEX));
@@ -111,6 +115,7 @@ fn sealed(event: &Event, roles: &[(PartRole, bool)], salt: [u8; 16]) -> SealedRe
                 evidence: &evidence,
             }),
             ids: vec![mark(if *attributed { MarkUse::Bind } else { MarkUse::Named })],
+            noted: noted.clone(),
         })
         .collect();
     let how = Sealing {
@@ -126,12 +131,22 @@ fn sealed(event: &Event, roles: &[(PartRole, bool)], salt: [u8; 16]) -> SealedRe
 const SUBJECT: PartRole = PartRole::Person(Role::DataSubject);
 const STAFF: PartRole = PartRole::Person(Role::Staff);
 
+fn disputed() -> Noted {
+    Noted { late: false, kinds: vec![Kind::Account, Kind::Openid], realms: vec![id("solar"), id("wx1")] }
+}
+
+fn late() -> Noted {
+    Noted { late: true, ..Noted::default() }
+}
+
 fn golden_records() -> Vec<(&'static str, SealedRecord)> {
     vec![
         ("collected", sealed(&collected(), &[(SUBJECT, true)], [0x11; 16])),
         ("consented", sealed(&consented(), &[(STAFF, true), (SUBJECT, true)], [0x12; 16])),
         ("unattributed", sealed(&collected(), &[(SUBJECT, false)], [0x13; 16])),
         ("counted", sealed(&counted(), &[], [0x14; 16])),
+        ("disputed", sealed_with(&collected(), &[(SUBJECT, true)], [0x15; 16], disputed())),
+        ("late", sealed_with(&collected(), &[(SUBJECT, false)], [0x16; 16], late())),
     ]
 }
 
@@ -158,6 +173,26 @@ fn golden_records_are_made_byte_for_byte() {
         }
         let golden: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(golden, now, "{name}");
+    }
+}
+
+#[test]
+fn what_was_noted_of_identifiers_is_read_back_in_one_spelling() {
+    for noted in [disputed(), late(), Noted::default()] {
+        let line = sealed_with(&collected(), &[(SUBJECT, true)], [1; 16], noted.clone()).header;
+        assert_eq!(Header::parse(&line).unwrap().parts[0].noted, noted);
+    }
+    let line = sealed_with(&collected(), &[(SUBJECT, true)], [1; 16], disputed()).header;
+    let line = String::from_utf8(line.to_vec()).unwrap();
+    for (right, wrong) in [
+        (r#""kinds":["account","openid"]"#, r#""kinds":["openid","account"]"#),
+        (r#""kinds":["account","openid"]"#, r#""kinds":["account","account"]"#),
+        (r#""kinds":["account","openid"]"#, r#""kinds":[]"#),
+        (r#""kinds":["account","openid"]"#, r#""late":false,"kinds":["account"]"#),
+        (r#""kinds":["account","openid"],"#, ""),
+    ] {
+        assert!(line.contains(right));
+        assert!(Header::parse(line.replace(right, wrong).as_bytes()).is_err(), "{wrong}");
     }
 }
 

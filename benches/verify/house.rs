@@ -14,7 +14,7 @@ use custody::ledger::tlog::{Edge, Hash, KeyKind, SignedCheckpoint, Signer};
 use custody::ledger::{self, Keys, Ledger, Options};
 use custody::log::segments::{self, Segments};
 use custody::log::{Log, NewRecord};
-use custody::record::{self, IndexKey, PartRole, Party, Salt, Sealing, seal};
+use custody::record::{self, IndexKey, Noted, PartRole, Party, Salt, Sealing, seal};
 use custody::verify::{Level, Manifest};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -159,7 +159,12 @@ pub fn record(origin: &str, n: u64) -> NewRecord {
     subject[..8].copy_from_slice(&person.to_be_bytes());
     let keys =
         record::Keys { subject: SubjectId(subject), link: &link, identity: &identity, evidence: &identity };
-    let party = Party { role: PartRole::Person(Role::DataSubject), keys: Some(keys), ids: Vec::new() };
+    let party = Party {
+        role: PartRole::Person(Role::DataSubject),
+        keys: Some(keys),
+        ids: Vec::new(),
+        noted: Noted::default(),
+    };
     let how = Sealing {
         recorded_at: at.plus_ms(5),
         salt: Salt(*event_id.as_bytes()),

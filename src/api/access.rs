@@ -28,6 +28,7 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.ErasureService/ListKeptEvidence", &[Officer]),
     rpc_of("/custody.v1.EventService/GetEvent", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.EventService/ListEvents", &[Officer, Auditor, Regulator]),
+    rpc_of("/custody.v1.EventService/RetractEvents", &[Emitter, Officer]),
     rpc_of("/custody.v1.ExportService/CreateExport", &[Officer, Auditor]),
     rpc_of("/custody.v1.ExportService/DeleteExport", &[Officer]),
     rpc_of("/custody.v1.ExportService/DownloadExport", &[Officer, Auditor, Regulator]),
@@ -54,9 +55,14 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.LedgerService/GetInclusionProof", &[Officer, Auditor, Regulator, Operator]),
     rpc_of("/custody.v1.LedgerService/ListCheckpoints", &[Officer, Auditor, Regulator, Operator]),
     rpc_of("/custody.v1.LedgerService/PublishCheckpoint", &[Operator]),
+    rpc_of("/custody.v1.QuestionService/CheckUse", &[Emitter, SubjectApp, Officer, Auditor]),
+    rpc_of("/custody.v1.QuestionService/CountPopulation", &[Officer, Auditor]),
+    rpc_of("/custody.v1.QuestionService/ListPopulation", &[Officer, Auditor]),
     rpc_of("/custody.v1.SubjectService/FindSubject", &[Officer]),
     rpc_of("/custody.v1.SubjectService/GetSubjectReport", &[SubjectApp, Officer, Auditor]),
     rpc_of("/custody.v1.SubjectService/ListSubjectEvents", &[SubjectApp, Officer, Auditor]),
+    rpc_of("/custody.v1.TermService/ListUnmappedTerms", &[Officer, Auditor]),
+    rpc_of("/custody.v1.TermService/MapTerm", &[Officer]),
     rpc_of("/custody.v1.TransferService/ListExportCounters", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.TransferService/ListTransfers", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.TransferService/ListUncoveredTransfers", &[Officer, Auditor, Regulator]),
@@ -115,7 +121,12 @@ mod tests {
             let caller = Caller { roles: vec![role], ..Caller::local() };
             TABLE.iter().filter(|rpc| rpc.admit(&caller).is_ok()).map(|rpc| rpc.path).collect()
         };
-        assert!(may(Emitter).iter().all(|path| path.contains("IngestService")));
+        assert!(
+            may(Emitter).iter().all(|path| ["IngestService", "/CheckUse", "/RetractEvents"]
+                .iter()
+                .any(|its| path.contains(its))),
+            "an emitter records, asks before it acts, and takes back what was wrong"
+        );
         assert!(
             may(Operator).iter().all(|path| {
                 ["AdminService", "BackupService", "KeyService", "LedgerService"]

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use crate::api::convert::{self, Field, Path, Value, Violations};
 use crate::api::guard::Call;
 use crate::api::page::Token;
+use crate::api::retractions;
 use crate::api::terms::{maybe, time};
 use crate::app::error::FieldViolation;
 use crate::app::subjects::Evidence;
@@ -58,6 +59,15 @@ impl EventService for Events {
         let call = Call::of(&request)?;
         let page = self.list(request.into_inner()).await.map_err(|e| call.status(e))?;
         Ok(Response::new(page))
+    }
+
+    async fn retract_events(
+        &self,
+        request: Request<pb::RetractEventsRequest>,
+    ) -> Result<Response<pb::RetractEventsResponse>, Status> {
+        let call = Call::of(&request)?;
+        let taken_back = retractions::retract(&self.app, &call, request.into_inner()).await;
+        Ok(Response::new(taken_back.map_err(|e| call.status(e))?))
     }
 }
 

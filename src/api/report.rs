@@ -227,7 +227,7 @@ fn notice(line: &Line) -> Option<pb::ReportedNotice> {
     })
 }
 
-fn identifier_line(
+pub(crate) fn identifier_line(
     identifier: &crate::domain::identity::Identifier,
     binding: &Candidate,
 ) -> pb::ReportedIdentifier {

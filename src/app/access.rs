@@ -122,6 +122,17 @@ impl Caller {
         self.realms.first()
     }
 
+    /// Whether it may ask about what a service does. Of what is of no service anybody may.
+    pub fn may_ask_of(&self, service: Option<&Id>) -> Result<(), Error> {
+        match service {
+            Some(service) if !self.services.is_empty() && !self.services.contains(service) => {
+                let why = format!("{} may not ask about service {service}", self.name);
+                Err(Error::PermissionDenied { reason: "not_your_service", why })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it may record this event.
     pub fn may_emit(&self, event: &Event) -> Result<(), Error> {
         let envelope = &event.envelope;

@@ -82,7 +82,7 @@ pub enum Error {
     #[error("the event's {what} would be larger than {limit} bytes")]
     TooLarge { what: &'static str, limit: usize },
     /// Something else has to be so first: `unknown_controller`, `unknown_service`, `reason_required`,
-    /// `export_not_ready`, `export_refused`, `backup_refused`, `key_refused`, `confirmation_required`.
+    /// `export_not_ready`, `export_refused`, `backup_refused`, `key_refused`, `confirmation_required`, `second_person_required`.
     #[error("{why}")]
     Precondition { reason: &'static str, why: String },
     /// `not_your_service`, `reserved_type`, `role_forbidden`.
@@ -138,6 +138,12 @@ const RETRY_MS: u64 = 100;
 impl Error {
     pub fn invalid(field: impl Into<String>, description: impl fmt::Display) -> Self {
         Error::Invalid(vec![FieldViolation::new(field, description)])
+    }
+
+    /// Refuses a request where any field is wrong.
+    pub fn of_fields(wrong: Vec<(&'static str, &'static str)>) -> Result<(), Error> {
+        let wrong: Vec<_> = wrong.into_iter().map(|(field, why)| FieldViolation::new(field, why)).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid(wrong)) }
     }
 
     /// A fault of ours that no other error caused.

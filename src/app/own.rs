@@ -52,9 +52,21 @@ impl App {
         rows: u64,
         subjects: u64,
     ) -> Result<Receipt, Error> {
+        self.record_read_at(caller, rpc, (ReadLevel::Opened, opening), rows, subjects).await
+    }
+
+    /// The same of a read that may open nothing.
+    pub(crate) async fn record_read_at(
+        &self,
+        caller: &Caller,
+        rpc: &'static str,
+        (level, opening): (ReadLevel, &Opening),
+        rows: u64,
+        subjects: u64,
+    ) -> Result<Receipt, Error> {
         let body = RecordsRead {
             rpc: rpc.parse().ok(),
-            level: Some(ReadLevel::Opened),
+            level: Some(level),
             rows: Some(rows),
             subjects: Some(subjects),
             reason: Some(opening.reason.clone()),
@@ -75,6 +87,23 @@ impl App {
         let event = Event {
             envelope: self.own_envelope(id, ActorKind::System)?,
             people: about.iter().map(person).collect(),
+            body,
+        };
+        self.record_about(event, about.as_slice()).await
+    }
+
+    /// The same about several people, with whoever of the staff answers for it.
+    pub(crate) async fn record_own_about_many(
+        &self,
+        body: Body,
+        about: &[Arc<Holder>],
+        staff: Vec<Person>,
+    ) -> Result<Receipt, Error> {
+        let id = event_id(self.clock.now())?;
+        let person = |_: &Arc<Holder>| Person { role: Role::DataSubject, identifiers: Vec::new() };
+        let event = Event {
+            envelope: self.own_envelope(id, ActorKind::Staff)?,
+            people: about.iter().map(person).chain(staff).collect(),
             body,
         };
         self.record_about(event, about).await
@@ -101,12 +130,17 @@ impl App {
 
 /// The caller as a person of an event, with a part of their own.
 pub(crate) fn staff(caller: &Caller) -> Person {
+    staff_named(&caller.name)
+}
+
+/// The same of somebody else of the staff, by name.
+pub(crate) fn staff_named(name: &Id) -> Person {
     Person {
         role: Role::Staff,
         identifiers: vec![Identifier {
             kind: Kind::Account,
             realm: EMITTER.parse().ok(),
-            value: Personal::new(caller.name.to_string()),
+            value: Personal::new(name.to_string()),
         }],
     }
 }

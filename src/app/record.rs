@@ -21,11 +21,11 @@ use crate::domain::identity::Identifier;
 use crate::domain::time::Timestamp;
 use crate::log::{NewRecord, Outcome, StoredRecord};
 use crate::record::{
-    self, Fingerprint, Header, IndexKey, IndexMark, Keys, MarkUse, PartRole, Party, Salt, SealedRecord,
-    Sealing,
+    self, Fingerprint, Header, IndexKey, IndexMark, Keys, MarkUse, Noted, PartRole, Party, Salt,
+    SealedRecord, Sealing,
 };
 use crate::telemetry::metrics;
-use crate::vault::{Act, Entry, Holder, HolderKind, Marked, Resolution, Use, Vault};
+use crate::vault::{Act, Conflict, Entry, Holder, HolderKind, Marked, Resolution, Use, Vault};
 use crate::views::Views;
 
 /// Ingestion waits for views that are this far behind (DESIGN 9); a second is what they need for
@@ -129,12 +129,9 @@ impl App {
             .collect()
     }
 
-    /// Records an event of custody's own about somebody whom no identifier need name, or about nobody.
-    pub(crate) async fn record_about(
-        &self,
-        event: Event,
-        about: Option<Arc<Holder>>,
-    ) -> Result<Receipt, Error> {
+    /// Records an event of custody's own about people whom no identifier need name, or about nobody. They
+    /// stand first in it; whoever stands behind them is named by identifiers.
+    pub(crate) async fn record_about(&self, event: Event, about: &[Arc<Holder>]) -> Result<Receipt, Error> {
         let now = self.clock.now();
         let fingerprint = self.fingerprinter.of(&event)?;
         let checked = Checked { at: 0, event: Box::new(event), fingerprint };
@@ -148,7 +145,11 @@ impl App {
                 conflicts: Vec::new(),
                 late_for_erased: false,
             };
-            let people = about.iter().map(person).collect();
+            let mut people: Vec<Resolution> = about.iter().map(person).collect();
+            let others = entries(&new.event, false, None).into_iter().skip(about.len()).collect::<Vec<_>>();
+            if !others.is_empty() {
+                people.extend(self.vault.resolve(others).await?);
+            }
             let ready =
                 self.seal_one(new, people, (now, Salt::random()?), &IndexKey::new(epoch, &key)).await?;
             self.append(vec![ready], &mut answers).await;
@@ -327,7 +328,12 @@ impl App {
             .map(|(person, resolution)| party(&*self.vault, person, resolution))
             .collect();
         if let Some(holder) = &matter {
-            parties.push(Party { role: PartRole::Matter, keys: keys(holder), ids: Vec::new() });
+            parties.push(Party {
+                role: PartRole::Matter,
+                keys: keys(holder),
+                ids: Vec::new(),
+                noted: Noted::default(),
+            });
         }
         link_marks(&*self.vault, event, &resolutions, &mut parties);
         let how = Sealing {
@@ -479,7 +485,24 @@ fn party<'a>(vault: &dyn Vault, person: &Person, resolution: &'a Resolution) -> 
         };
         ids.extend(every_mark(vault, identifier, marked, usage));
     }
-    Party { role: PartRole::Person(person.role), keys: resolution.holder.as_deref().and_then(keys), ids }
+    let keys = resolution.holder.as_deref().and_then(keys);
+    Party { role: PartRole::Person(person.role), keys, ids, noted: noted(person, resolution) }
+}
+
+/// What only the vault saw of an entry, for the record to tell.
+fn noted(person: &Person, resolution: &Resolution) -> Noted {
+    let mut kinds = Vec::new();
+    for conflict in &resolution.conflicts {
+        match conflict {
+            Conflict::Strong(won, lost) => kinds.extend([*won, *lost]),
+            Conflict::ContactRebound(kind) => kinds.push(*kind),
+        }
+    }
+    let concerned = person.identifiers.iter().filter(|identifier| kinds.contains(&identifier.kind));
+    let realms = concerned.filter_map(|identifier| identifier.realm.clone()).collect();
+    let mut noted = Noted::default();
+    noted.add(&Noted { late: resolution.late_for_erased, kinds, realms });
+    noted
 }
 
 /// An identifier's mark, and those under the other living look-up keys where it binds or waits to be

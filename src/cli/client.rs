@@ -21,7 +21,9 @@ use crate::pb::finding_service_client::FindingServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
 use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::ledger_service_client::LedgerServiceClient;
+use crate::pb::question_service_client::QuestionServiceClient;
 use crate::pb::subject_service_client::SubjectServiceClient;
+use crate::pb::term_service_client::TermServiceClient;
 use crate::pb::transfer_service_client::TransferServiceClient;
 
 /// Answers may be as large as a page of events with their headers.
@@ -167,6 +169,14 @@ impl Client {
 
     pub fn transfers(&self) -> TransferServiceClient<Transport> {
         TransferServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn questions(&self) -> QuestionServiceClient<Transport> {
+        QuestionServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn terms(&self) -> TermServiceClient<Transport> {
+        TermServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {

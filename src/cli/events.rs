@@ -1,4 +1,6 @@
-//! `custody events list|gaps`: what is in the log, without a person in mind.
+//! `custody events list|gaps`; what takes events back is in `events/retract.rs`: what is in the log, without a person in mind.
+
+mod retract;
 
 use clap::{Args, Subcommand};
 
@@ -17,6 +19,8 @@ pub enum Events {
     List(Box<List>),
     /// Numbers that emitters left out; exit code 1 if there are any
     Gaps(Gaps),
+    /// Take wrong events back; the log keeps them, and nothing counts them any more
+    Retract(retract::Retract),
 }
 
 /// Filters of one kind are alternatives; all kinds must hold.
@@ -145,6 +149,7 @@ pub async fn run(command: Events, output: Output) -> Outcome {
     match command {
         Events::List(command) => list(*command, output).await,
         Events::Gaps(command) => gaps(command, output).await,
+        Events::Retract(command) => retract::run(command, output).await,
     }
 }
 

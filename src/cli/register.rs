@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::cli::cases;
 use crate::cli::client::Remote;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::json;
@@ -165,6 +166,8 @@ pub struct NewRecipient {
 pub enum Policy {
     /// Publish a version of a privacy policy
     New(NewPolicy),
+    /// Try your own cases on the rules, offline; exit code 1 if one differs
+    Test(cases::Test),
 }
 
 #[derive(Debug, Args)]
@@ -238,7 +241,10 @@ pub async fn recipient(command: Recipient, output: Output) -> Outcome {
 }
 
 pub async fn policy(command: Policy, output: Output) -> Outcome {
-    let Policy::New(new) = command;
+    let new = match command {
+        Policy::New(new) => new,
+        Policy::Test(test) => return cases::run(test, output).await,
+    };
     let locales: Result<Vec<Value>, Failure> = new.texts.iter().map(|text| locale(text)).collect();
     let body = json!({
         "policy_id": new.policy, "version": new.version, "service": new.service, "locales": locales?,

@@ -36,7 +36,7 @@ pub enum Subject {
 
 /// Names the person.
 #[derive(Debug, Args)]
-struct Who {
+pub struct Who {
     /// Handle that an earlier answer gave
     #[arg(long, value_name = "HANDLE")]
     subject: Option<String>,
@@ -133,7 +133,7 @@ pub async fn run(command: Subject, output: Output) -> Outcome {
 }
 
 impl Who {
-    fn name(self) -> Result<pb::SubjectName, Failure> {
+    pub fn name(self) -> Result<pb::SubjectName, Failure> {
         use pb::subject_name::Name;
         let name = match self.subject {
             Some(handle) => Name::Subject(handle),

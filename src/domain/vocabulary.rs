@@ -3,6 +3,8 @@
 //! Dated data in `vocabulary/*.toml`, read once. A term that is not here is not wrong: it is kept
 //! and waits to be mapped. Look-ups never fail and never allocate.
 
+pub mod near;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
 

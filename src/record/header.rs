@@ -11,6 +11,7 @@ use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
 use crate::record::index::IndexBlock;
 use crate::record::key::{self, Class, IndexKey, Salt, SecretKey};
+use crate::record::noted::Noted;
 use crate::record::{Error, parse};
 
 /// SHA-256(0x00 ‖ header): the leaf hash of RFC 6962.
@@ -63,6 +64,7 @@ pub struct Part {
     pub tag: [u8; 16],
     /// SHA-256 of the index block as stored.
     pub index_sha256: Digest,
+    pub noted: Noted,
     pub boxes: Vec<SealedBox>,
 }
 

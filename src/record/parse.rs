@@ -8,11 +8,12 @@
 use std::str::FromStr;
 
 use crate::domain::event::{ActorKind, Envelope, EventType, References, TimeSource, Window};
-use crate::domain::id::{Digest, Regime};
+use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
 use crate::limits;
 use crate::record::header::{Header, Part, PartRole, SealedBox};
 use crate::record::key::{Class, Salt};
+use crate::record::noted::Noted;
 use crate::record::{Error, VERSION};
 
 /// More than the version, a UUID and the keys around them take.
@@ -37,7 +38,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header<'_>, Error> {
         emitter_seq: line.optional_number("emitter_seq")?,
         service: line.optional("service")?,
         activity: line.optional("activity")?,
-        regimes: line.regimes()?,
+        regimes: line.list("regimes")?,
         policy_version: line.optional("policy_version")?,
         occurred_at: line.time("occurred_at")?,
         time_source: TimeSource::Server,
@@ -204,19 +205,20 @@ impl<'a> Line<'a> {
         Ok(Some(if negative { -value } else { value }))
     }
 
-    fn regimes(&mut self) -> Result<Vec<Regime>, Error> {
-        let mut regimes = Vec::new();
-        if self.key("regimes") {
+    /// Strings, at least one where the key is there.
+    fn list<T: FromStr>(&mut self, key: &'static str) -> Result<Vec<T>, Error> {
+        let mut list = Vec::new();
+        if self.key(key) {
             self.expect("[")?;
             loop {
-                regimes.push(self.string()?.parse().map_err(|_| wrong("regimes"))?);
+                list.push(self.string()?.parse().map_err(|_| wrong(key))?);
                 if !self.take(",") {
                     break;
                 }
             }
             self.expect("]")?;
         }
-        Ok(regimes)
+        Ok(list)
     }
 
     fn window(&mut self) -> Result<Option<Window>, Error> {
@@ -274,6 +276,7 @@ impl<'a> Line<'a> {
         let role = PartRole::from_name(self.string()?);
         let role = role.ok_or_else(|| Error::malformed("part", "unknown role"))?;
         let (tag, index_sha256) = (self.bytes16("tag")?, self.digest("sh")?);
+        let noted = self.noted()?;
         let mut boxes = Vec::new();
         if self.key("x") {
             self.expect("[")?;
@@ -286,7 +289,21 @@ impl<'a> Line<'a> {
             self.expect("]")?;
         }
         self.expect("}")?;
-        Ok(Part { role, tag, index_sha256, boxes })
+        Ok(Part { role, tag, index_sha256, noted, boxes })
+    }
+
+    fn noted(&mut self) -> Result<Noted, Error> {
+        let mut noted = Noted::default();
+        if self.key("late") {
+            self.expect("true")?;
+            noted.late = true;
+        }
+        noted.kinds = self.list("kinds")?;
+        if !noted.kinds.is_empty() {
+            noted.realms = self.list("realms")?;
+        }
+        let sorted = noted.kinds.is_sorted_by(|a, b| a < b) && noted.realms.is_sorted_by(|a, b| a < b);
+        if sorted { Ok(noted) } else { Err(Error::malformed("part", "its kinds or realms are not in order")) }
     }
 
     fn sealed_box(&mut self) -> Result<SealedBox, Error> {

@@ -14,6 +14,7 @@ use crate::record::fingerprint::Fingerprint;
 use crate::record::header::{PartRole, associated_data, leaf_hash};
 use crate::record::index::IndexMark;
 use crate::record::key::{self, Class, IndexKey, Salt, SecretKey};
+use crate::record::noted::Noted;
 use crate::record::{Error, VERSION, json};
 
 /// Plaintexts are padded to a multiple of this many bytes, with blanks.
@@ -34,6 +35,7 @@ pub struct Party<'a> {
     pub role: PartRole,
     pub keys: Option<Keys<'a>>,
     pub ids: Vec<IndexMark>,
+    pub noted: Noted,
 }
 
 /// What the server adds to an event.
@@ -57,7 +59,7 @@ pub struct SealedRecord {
 /// Seals an event for its parties. Without any, the part `nobody` is made, so that every record
 /// has an index block. Fails only where the event is too large, or names a matter that is no party.
 pub fn seal(event: &Event, parties: &[Party<'_>], how: &Sealing<'_>) -> Result<SealedRecord, Error> {
-    let nobody = [Party { role: PartRole::Nobody, keys: None, ids: Vec::new() }];
+    let nobody = [Party { role: PartRole::Nobody, keys: None, ids: Vec::new(), noted: Noted::default() }];
     let parties = if parties.is_empty() { &nobody[..] } else { parties };
     if parties.len() > limits::PARTS {
         return Err(Error::TooLarge { what: "list of parts", limit: limits::PARTS });
@@ -118,6 +120,7 @@ impl PartSealer<'_> {
         json::base64(header, &self.tag());
         json::key(header, "sh");
         json::base64(header, &Sha256::digest(&index));
+        self.party.noted.write(header)?;
         pieces.push(index.into());
 
         let boxes = self.boxes(&aad)?;

@@ -19,6 +19,7 @@ mod mirror;
 mod operation;
 mod outlived;
 mod proven;
+mod questions;
 mod reserve;
 mod risen;
 mod scrub;

@@ -102,6 +102,19 @@ impl Ask {
         Ok(Some(report))
     }
 
+    /// Everything that counts as one person, as known before a position, and what is kept of it.
+    pub(super) fn lines_of(
+        &self,
+        subject: SubjectId,
+        as_of: Option<Timestamp>,
+        known_at: u64,
+    ) -> Result<Option<(Group, Vec<Line>)>, Error> {
+        let Some(group) = self.group(subject, known_at)? else { return Ok(None) };
+        let state = self.state(&group, as_of, known_at)?;
+        let lines = self.resolved(&state, known_at)?;
+        Ok(Some((group, lines)))
+    }
+
     fn fill(&self, report: &mut Report, lines: Vec<Line>, known_at: u64) {
         use crate::domain::event::EventType::*;
         let (mut data, mut acts, mut recipients) =
@@ -193,13 +206,14 @@ impl Ask {
         }
         let (shapes, registers) = (self.shapes(), lock::read(&self.generation.shared.registers));
         for (key, tally) in entries.iter() {
-            let activity = match shapes.get(key.shape) {
-                Some(shape) => shape.activity.clone(),
-                None => split_key(key)?.0.map(shape::decode).transpose()?.and_then(|shape| shape.activity),
+            let changes = |shape: &shape::Shape| {
+                registers.shape_changes_within(shape, tally.first, tally.last, self.applied)
             };
-            if activity.is_some_and(|activity| {
-                registers.changes_within(&activity, tally.first, tally.last, self.applied)
-            }) {
+            let changes = match shapes.get(key.shape) {
+                Some(shape) => changes(shape),
+                None => split_key(key)?.0.map(shape::decode).transpose()?.as_ref().is_some_and(changes),
+            };
+            if changes {
                 return Ok(None);
             }
         }
@@ -256,17 +270,16 @@ impl Ask {
         let shape = self.shapes().number(&event.shape).unwrap_or(0);
         let decoded;
         let shapes = self.shapes();
-        let activity = match shapes.get(shape) {
-            Some(shape) => shape.activity.as_ref(),
+        let whole = match shapes.get(shape) {
+            Some(shape) => &**shape,
             None => {
                 decoded = shape::decode(&event.shape)?;
-                decoded.activity.as_ref()
+                &decoded
             }
         };
         let registers = lock::read(&self.generation.shared.registers);
-        let revision = activity
-            .and_then(|activity| registers.activity_at(activity, event.at, known_at))
-            .map(|revision| revision.entry.position);
+        let revision = registers.resolved(whole, event.at, known_at);
+        let revision = revision.map(|revision| revision.entry.position);
         drop(registers);
         let entries = state.folded.entry(revision).or_default();
         let erased: BTreeSet<SubjectId> = if fold::is_link(event.event_type) {

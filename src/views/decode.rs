@@ -7,7 +7,7 @@ use crate::domain::event::{EventType, Window};
 use crate::domain::id::{EventId, Id, SubjectId};
 use crate::domain::time::Timestamp;
 use crate::log::StoredRecord;
-use crate::record::{self, Header, IndexBlock, IndexKey, IndexKeys, IndexMark, MarkUse, PartRole};
+use crate::record::{self, Header, IndexBlock, IndexKey, IndexKeys, IndexMark, MarkUse, Noted, PartRole};
 use crate::views::person::Tally;
 use crate::views::shape::{self, Keep};
 
@@ -128,7 +128,9 @@ impl<'a> Decoder<'a> {
         let at = envelope.counts_as_of(header.recorded_at);
         let first = envelope.window.map_or(at, |Window { from, .. }| from.min(at));
         let mut bytes = Vec::with_capacity(256);
-        shape::encode(&mut bytes, envelope, header.event_type, header.body_json);
+        let mut noted = Noted::default();
+        header.parts.iter().filter(|part| !part.noted.is_nothing()).for_each(|part| noted.add(&part.noted));
+        shape::encode(&mut bytes, envelope, header.event_type, &noted, header.body_json);
         Ok(Decoded {
             position: stored.position,
             event_type: header.event_type,

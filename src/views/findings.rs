@@ -6,9 +6,11 @@
 //! Events whose shape found no room in the dictionary are not judged, and the answer says that there are
 //! such. Nothing here stores a finding.
 
+mod abroad;
 mod acts;
 mod collecting;
 mod house;
+mod identities;
 mod sdks;
 mod sharing;
 mod transfers;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 pub use acts::{Act, State, name};
 
-use crate::domain::event::catalogue::JobRan;
+use crate::domain::event::catalogue::{JobRan, MappingAdded};
 use crate::domain::event::{Body, EventType, MappingKind};
 use crate::domain::finding::{Key, Rule, Severity, Value, rule};
 use crate::domain::id::{Id, Regime};
@@ -48,10 +50,15 @@ pub const JUDGED: &[&str] = &[
     "F-EMITTER-GAP",
     "F-EMITTER-SILENT",
     "F-FOREIGN-AUTHORITY",
+    "F-IDENTITY-CONFLICT",
+    "F-LATE-FOR-ERASED",
+    "F-LOCALISATION",
     "F-NO-ASSESSMENT",
     "F-PRE-CONSENT-SDK",
     "F-PURPOSE-CREEP",
     "F-RECIPIENT-NO-CONTRACT",
+    "F-REGION",
+    "F-REMOTE-ACCESS",
     "F-SDK-CHANGED",
     "F-SDK-SCOPE",
     "F-SDK-UNDECLARED",
@@ -98,9 +105,49 @@ pub struct Findings {
 impl Ask {
     /// Everything that is wrong as known before a position.
     pub fn findings(&self, known_at: Option<u64>) -> Result<Findings, Error> {
+        Ok(self.judge_all(known_at, None, None)?.0)
+    }
+
+    /// The finding of a key, if there is one, and which records it was raised by.
+    pub fn raised(
+        &self,
+        key: &Key,
+        known_at: Option<u64>,
+    ) -> Result<(Option<Finding>, Vec<(Stretch, Scope)>), Error> {
+        let traced = Traced { code: key.code(), key: Some(key.clone()), stretches: Vec::new() };
+        let (all, traced) = self.judge_all(known_at, Some(traced), None)?;
+        let stretches = traced.into_iter().map(|(_, stretch, scope)| (stretch, scope)).collect();
+        Ok((all.findings.into_iter().find(|finding| finding.key == *key), stretches))
+    }
+
+    /// What all findings of a code were raised by, by their keys.
+    pub fn raised_by_code(
+        &self,
+        code: &'static str,
+        known_at: Option<u64>,
+    ) -> Result<(Findings, Vec<(Key, Stretch)>), Error> {
+        let traced = Traced { code, key: None, stretches: Vec::new() };
+        let (all, traced) = self.judge_all(known_at, Some(traced), None)?;
+        Ok((all, traced.into_iter().map(|(key, stretch, _)| (key, stretch)).collect()))
+    }
+
+    /// What would be found if a term meant something.
+    pub fn findings_if(&self, mapping: MappingAdded, at: Timestamp) -> Result<Findings, Error> {
+        Ok(self.judge_all(None, None, Some((mapping, at)))?.0)
+    }
+
+    fn judge_all(
+        &self,
+        known_at: Option<u64>,
+        traced: Option<Traced>,
+        supposed: Option<(MappingAdded, Timestamp)>,
+    ) -> Result<(Findings, Vec<(Key, Stretch, Scope)>), Error> {
         let known_at = known_at.unwrap_or(u64::MAX).min(self.applied);
         // A copy, so that whoever applies events does not wait for this.
-        let registers = lock::read(&self.generation.shared.registers).clone();
+        let mut registers = lock::read(&self.generation.shared.registers).clone();
+        if let Some((mapping, at)) = supposed {
+            registers.suppose(mapping, at, known_at);
+        }
         let tick = self.tick(known_at)?;
         let law = registers.law(tick.unwrap_or(Timestamp::LAST), known_at);
         let mut finder = Finder {
@@ -110,21 +157,24 @@ impl Ask {
             scope: Scope::all(known_at),
             tick,
             found: BTreeMap::new(),
+            traced,
         };
         finder.transfers()?;
         finder.sharing()?;
         finder.sdks()?;
         finder.collecting()?;
         finder.house()?;
+        finder.abroad()?;
+        finder.identities()?;
+        let traced = finder.traced.take().map(|traced| {
+            let scope = finder.scope_of(traced.code).unwrap_or(finder.scope);
+            traced.stretches.into_iter().map(|(key, stretch)| (key, stretch, scope)).collect()
+        });
         let mut findings: Vec<Finding> = finder.found.into_values().collect();
         acts::put_on(self, known_at, &mut findings)?;
-        Ok(Findings {
-            findings,
-            known_at,
-            tick,
-            law: (law.name().clone(), law.version().clone()),
-            unjudged: self.unjudged(known_at)?,
-        })
+        let law = (law.name().clone(), law.version().clone());
+        let unjudged = self.unjudged(known_at)?;
+        Ok((Findings { findings, known_at, tick, law, unjudged }, traced.unwrap_or_default()))
     }
 
     /// Events that have no shape to be judged by.
@@ -170,6 +220,20 @@ struct Finder<'a> {
     scope: Scope,
     tick: Option<Timestamp>,
     found: BTreeMap<Key, Finding>,
+    traced: Option<Traced>,
+}
+
+/// Findings of which somebody asks what raised them: one, or all of a code.
+struct Traced {
+    code: &'static str,
+    key: Option<Key>,
+    stretches: Vec<(Key, Stretch)>,
+}
+
+impl Traced {
+    fn wants(&self, key: &Key) -> bool {
+        self.code == key.code() && self.key.as_ref().is_none_or(|wanted| wanted == key)
+    }
 }
 
 /// A shape of one type with its body.
@@ -182,6 +246,10 @@ struct Kind<B> {
 impl Finder<'_> {
     fn known_at(&self) -> u64 {
         self.scope.known_at
+    }
+
+    fn is_tracing(&self) -> bool {
+        self.traced.is_some()
     }
 
     /// All shapes whose body is of one type.
@@ -214,12 +282,11 @@ impl Finder<'_> {
 
     /// Where an activity's revisions begin.
     fn revisions(&self, shape: &Shape) -> Vec<Timestamp> {
-        let history = shape.activity.as_ref().and_then(|activity| self.registers.activities.get(activity));
-        history.into_iter().flatten().map(|entry| entry.from).collect()
+        self.registers.revisions(shape, self.known_at())
     }
 
     fn revision(&self, shape: &Shape, at: Timestamp) -> Option<Revision> {
-        self.registers.activity_at(shape.activity.as_ref()?, at, self.known_at())
+        self.registers.resolved(shape, at, self.known_at())
     }
 
     /// Whose law applies to an event: as stated, or as its activity says.
@@ -238,6 +305,9 @@ impl Finder<'_> {
     fn raise(&mut self, code: &'static str, values: Vec<Option<Value>>, stretch: &Stretch) {
         debug_assert!(JUDGED.contains(&code), "{code}");
         let (Ok(key), Some(rule)) = (Key::new(code, values), rule(code)) else { return };
+        if let Some(traced) = self.traced.as_mut().filter(|traced| traced.wants(&key)) {
+            traced.stretches.push((key.clone(), stretch.clone()));
+        }
         let finding = self.found.entry(key.clone()).or_insert_with(|| Finding::new(key, rule, stretch));
         finding.count = finding.count.saturating_add(stretch.count);
         finding.first = finding.first.min(stretch.first);
@@ -247,8 +317,8 @@ impl Finder<'_> {
 
     /// A finding about one register event, or about the state of things at an instant.
     fn note(&mut self, code: &'static str, values: Vec<Option<Value>>, at: Timestamp, position: Option<u64>) {
-        let samples = position.into_iter().collect();
-        let once = Stretch { shape: 0, count: 1, first: at, last: at, samples };
+        let samples: Vec<u64> = position.into_iter().collect();
+        let once = Stretch { shape: 0, count: 1, first: at, last: at, some: Some(samples.clone()), samples };
         self.raise(code, values, &once);
     }
 }

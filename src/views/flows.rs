@@ -84,8 +84,7 @@ impl Transfer {
     /// The flow as it stood at an instant: what was not stated comes from the activity's revision of then.
     pub fn resolve(&self, registers: &Registers, at: Timestamp, known_at: u64) -> Option<Flow> {
         let body = &self.body;
-        let activity = self.shape.activity.as_ref();
-        let activity = activity.and_then(|activity| registers.activity_at(activity, at, known_at));
+        let activity = registers.resolved(&self.shape, at, known_at);
         let activity = activity.map(|revision| revision.entry.body);
         let meant = |kind, term: &Id| registers.mapped(kind, term, &self.shape.emitter, known_at);
         let cats: BTreeSet<Id> = match (&*body.cats, &activity) {
@@ -151,8 +150,7 @@ impl Judge<'_> {
         // What a mechanism needs besides begins and ends too.
         let assessed = mine.iter().flat_map(|mechanism| self.registers.assessed_for(&mechanism.id));
         bounds.extend(assessed.flat_map(|of| self.registers.assessment_bounds(of)));
-        let revisions = transfer.shape.activity.as_ref().and_then(|id| self.registers.activities.get(id));
-        bounds.extend(revisions.into_iter().flatten().map(|entry| entry.from));
+        bounds.extend(self.registers.revisions(&transfer.shape, known_at));
         let law = self.registers.law(self.as_of, self.scope.known_at);
         bounds.extend(transfer.body.to_country.into_iter().flat_map(|to| law.bounds(to).collect::<Vec<_>>()));
         if transfer.body.from_country.is_some_and(|from| from.as_str() == "CN") {

@@ -19,6 +19,7 @@ use crate::views::Error;
 use crate::views::decode::Decoded;
 use crate::views::reach::Reach;
 use crate::views::retract::{Gone, is_retracted};
+use crate::views::shape::Shape;
 use crate::views::store::{Reading, tag};
 
 /// One register event.
@@ -241,6 +242,13 @@ impl Registers {
         newest.and_then(|entry| entry.body.maps_to.clone()).unwrap_or_else(|| term.clone())
     }
 
+    /// Adds a mapping that nobody recorded, as if it were the last that is known.
+    pub fn suppose(&mut self, mapping: MappingAdded, at: Timestamp, known_at: u64) {
+        if let Some(term) = mapping.term.clone() {
+            put(self.mappings.entry(term).or_default(), known_at.saturating_sub(1), at, mapping);
+        }
+    }
+
     /// The time zone of a service, by the newest registration at an instant; also by a later one
     /// if there was none yet, because a service has a zone before it is registered.
     pub fn service_tz(&self, service: &Id, at: Timestamp) -> Option<Tz> {
@@ -273,6 +281,33 @@ impl Registers {
         let entry = in_force(Some(history), at, known_at)?;
         let number = history.iter().filter(|other| other.position <= entry.position).count() as u64;
         Some(Revision { number, entry: entry.clone() })
+    }
+
+    /// The revision that fills in what an event of a shape leaves to its activity, after mappings.
+    pub fn resolved(&self, shape: &Shape, at: Timestamp, known_at: u64) -> Option<Revision> {
+        let meant = self.mapped(MappingKind::Activity, shape.activity.as_ref()?, &shape.emitter, known_at);
+        self.activity_at(&meant, at, known_at)
+    }
+
+    /// Where the revisions of a shape's activity begin.
+    pub fn revisions(&self, shape: &Shape, known_at: u64) -> Vec<Timestamp> {
+        let Some(stated) = &shape.activity else { return Vec::new() };
+        let meant = self.mapped(MappingKind::Activity, stated, &shape.emitter, known_at);
+        self.activities.get(&meant).into_iter().flatten().map(|entry| entry.from).collect()
+    }
+
+    /// `changes_within` of a shape's activity, after mappings.
+    pub fn shape_changes_within(
+        &self,
+        shape: &Shape,
+        first: Timestamp,
+        last: Timestamp,
+        known_at: u64,
+    ) -> bool {
+        shape.activity.as_ref().is_some_and(|stated| {
+            let meant = self.mapped(MappingKind::Activity, stated, &shape.emitter, known_at);
+            self.changes_within(&meant, first, last, known_at)
+        })
     }
 
     /// Whether an activity's revision changes after `first` and at or before `last`: then a tally

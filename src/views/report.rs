@@ -145,17 +145,14 @@ pub fn lines(
             None => Arc::clone(shapes.get(key.shape).ok_or(Malformed("shape number"))?),
         };
         let body = whole_body(&shape, &own)?;
-        let revision = shape
-            .activity
-            .as_ref()
-            .and_then(|activity| registers.activity_at(activity, tally.last, known_at));
+        let revision = registers.resolved(&shape, tally.last, known_at);
         lines.push(Line { shape, body, own, tally: *tally, revision });
     }
     Ok(lines)
 }
 
 /// The body of a line: its header fields, from the shape or its own, and its index fields.
-fn whole_body(shape: &Shape, own: &Own) -> Result<Body, Error> {
+pub(super) fn whole_body(shape: &Shape, own: &Own) -> Result<Body, Error> {
     let json = own.body.as_deref().or(shape.body_json.as_deref()).ok_or(Malformed("state entry"))?;
     let body = match (&own.index, &shape.body) {
         (None, Some(body)) => return Ok(body.clone()),

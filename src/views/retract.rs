@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::event::EventType;
 use crate::domain::id::{EventId, Id, Mark, SubjectId};
 use crate::domain::time::Timestamp;
 use crate::views::Error;
@@ -223,6 +224,52 @@ impl Applier {
         let shape = inline.as_ref().or_else(|| shapes.get(key.shape).map(|shape| &**shape));
         Ok(shape.and_then(|shape| shape.body_json.as_deref()).and_then(fold::retracted_emitter))
     }
+}
+
+/// An event that somebody wants to take back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    pub event_id: EventId,
+    pub event_type: EventType,
+    pub controller: Id,
+    pub service: Option<Id>,
+    /// The data subjects of whom its index blocks still tell.
+    pub subjects: Vec<SubjectId>,
+    pub taken_back_by: Option<u64>,
+    /// What it registers, as `type id`.
+    pub register_entry: Option<String>,
+}
+
+impl Ask {
+    /// The events at some positions, in the order in which these are given.
+    pub fn originals(&self, positions: &[u64]) -> Result<Vec<Original>, Error> {
+        let mut sorted = positions.to_vec();
+        sorted.sort_unstable();
+        let mut originals = BTreeMap::new();
+        self.reach.decode_all(&sorted, |event| {
+            let shape = shape::decode(&event.shape)?;
+            let subjects: BTreeSet<SubjectId> = event.data_subjects().collect();
+            let original = Original {
+                event_id: event.event_id,
+                event_type: event.event_type,
+                controller: shape.controller,
+                service: shape.service,
+                subjects: subjects.into_iter().collect(),
+                taken_back_by: taken_back_by(&self.reading, &event.emitter, event.event_id, &Gone::new())?,
+                register_entry: register_entry(&event),
+            };
+            originals.insert(event.position, original);
+            Ok(())
+        })?;
+        Ok(positions.iter().filter_map(|position| originals.get(position).cloned()).collect())
+    }
+}
+
+fn register_entry(event: &Decoded) -> Option<String> {
+    let fields = event.event_type.register_id()?;
+    let body: serde_json::Value = serde_json::from_str(&event.body_json).ok()?;
+    let named = fields.iter().filter_map(|field| body.get(field)?.as_str());
+    Some(format!("{} {}", event.event_type.as_str(), named.collect::<Vec<_>>().join(" ")))
 }
 
 /// Folds one person's records again, without those taken back.

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use crate::domain::event::catalogue::About;
 use crate::domain::event::{Body, Envelope, EventType};
 use crate::domain::id::{Id, Regime};
-use crate::views::codec::{Malformed, Reader, put_bytes};
+use crate::record::Noted;
+use crate::views::codec::{Malformed, Reader, put_bytes, put_u64};
+use crate::views::own::kind_from;
 
 /// How an event type enters a person's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct Shape {
     pub activity: Option<Id>,
     pub regimes: Vec<Regime>,
     pub policy_version: Option<Id>,
+    /// What was odd about its identifiers.
+    pub noted: Noted,
     /// The body's header fields; `None` where hardly two are the same.
     pub body_json: Option<Box<str>>,
     /// The same, parsed.
@@ -77,7 +81,7 @@ pub struct Shape {
 const WHAT: &str = "shape";
 
 /// The bytes of an event's shape: equal for equal shapes.
-pub fn encode(out: &mut Vec<u8>, envelope: &Envelope, event_type: EventType, body_json: &str) {
+pub fn encode(out: &mut Vec<u8>, envelope: &Envelope, event_type: EventType, noted: &Noted, body_json: &str) {
     put_bytes(out, event_type.as_str().as_bytes());
     put_bytes(out, envelope.controller.as_str().as_bytes());
     put_bytes(out, envelope.emitter.as_str().as_bytes());
@@ -86,6 +90,13 @@ pub fn encode(out: &mut Vec<u8>, envelope: &Envelope, event_type: EventType, bod
     }
     out.push(envelope.regimes.len() as u8);
     envelope.regimes.iter().for_each(|regime| out.extend_from_slice(regime.as_str().as_bytes()));
+    out.push(u8::from(noted.late) | u8::from(!noted.kinds.is_empty()) << 1);
+    if !noted.kinds.is_empty() {
+        put_u64(out, noted.kinds.len() as u64);
+        out.extend(noted.kinds.iter().map(|kind| *kind as u8));
+        put_u64(out, noted.realms.len() as u64);
+        noted.realms.iter().for_each(|realm| put_bytes(out, realm.as_str().as_bytes()));
+    }
     if repeats(event_type) {
         put_bytes(out, body_json.as_bytes());
     }
@@ -113,17 +124,38 @@ pub fn decode(bytes: &[u8]) -> Result<Shape, Malformed> {
         let text = std::str::from_utf8(reader.take(2)?).map_err(|_| Malformed(WHAT))?;
         regimes.push(text.parse().map_err(|_| Malformed(WHAT))?);
     }
+    let bits = reader.byte()?;
+    let mut noted = Noted { late: bits & 1 != 0, ..Noted::default() };
+    if bits & 2 != 0 {
+        for _ in 0..reader.u64()? {
+            noted.kinds.push(kind_from(reader.byte()?)?);
+        }
+        for _ in 0..reader.u64()? {
+            noted.realms.push(id(reader.text()?)?);
+        }
+    }
     let body_json: Option<Box<str>> = if reader.is_empty() { None } else { Some(reader.text()?.into()) };
     reader.end()?;
     let body = match &body_json {
         Some(json) => Some(Body::from_json(event_type, json).map_err(|_| Malformed(WHAT))?),
         None => None,
     };
-    Ok(Shape { event_type, controller, emitter, service, activity, regimes, policy_version, body_json, body })
+    Ok(Shape {
+        event_type,
+        controller,
+        emitter,
+        service,
+        activity,
+        regimes,
+        policy_version,
+        noted,
+        body_json,
+        body,
+    })
 }
 
 /// Shapes by number, from 1 on, in the order in which the log first had them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Shapes {
     numbers: HashMap<Arc<[u8]>, u32>,
     list: Vec<Arc<Shape>>,

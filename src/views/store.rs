@@ -21,7 +21,7 @@ use crate::views::Error;
 use crate::views::codec::{Malformed, Reader, from_sortable, put_bytes, put_u64, sortable};
 
 /// Raised whenever rows change their meaning; a store of another format is rebuilt.
-pub const FORMAT: u64 = 4;
+pub const FORMAT: u64 = 5;
 
 /// Key and value of a row.
 pub type Stored = (Vec<u8>, Vec<u8>);
@@ -186,6 +186,10 @@ pub fn exported(shape: u32, year: u16, subject: SubjectId) -> [u8; 23] {
     key[..7].copy_from_slice(&exported_in(shape, year));
     key[7..].copy_from_slice(&subject.0);
     key
+}
+
+pub fn exported_of(shape: u32) -> [u8; 5] {
+    prefixed(tag::EXPORTED, &shape.to_be_bytes())
 }
 
 pub fn exported_in(shape: u32, year: u16) -> [u8; 7] {

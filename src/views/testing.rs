@@ -1,98 +1,17 @@
-//! A log in memory and records made for tests and benchmarks.
-
-use std::sync::{Arc, Mutex};
+//! Records made for tests and benchmarks.
 
 use crate::domain::event::catalogue::*;
 use crate::domain::event::*;
 use crate::domain::id::*;
 use crate::domain::identity::Kind;
 use crate::domain::time::Timestamp;
-use crate::log::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
-use crate::record::{IndexKey, IndexKeys, IndexMark, Keys, MarkUse, PartRole, Party, Salt, Sealing, seal};
-use async_trait::async_trait;
+pub use crate::log::memory::MemoryLog;
+use crate::log::{NewRecord, PieceRef, StoredRecord};
+use crate::record::{
+    IndexKey, IndexKeys, IndexMark, Keys, MarkUse, Noted, PartRole, Party, Salt, Sealing, seal,
+};
 use bytes::Bytes;
 use zeroize::Zeroizing;
-
-/// A log that keeps everything in memory. Durable it is not.
-pub struct MemoryLog {
-    records: Mutex<Vec<(Id, EventId, StoredRecord)>>,
-    bell: tokio::sync::watch::Sender<u64>,
-}
-
-impl MemoryLog {
-    pub fn new() -> Arc<MemoryLog> {
-        Arc::new(MemoryLog { records: Mutex::default(), bell: tokio::sync::watch::Sender::new(0) })
-    }
-
-    pub fn push(&self, record: &NewRecord) -> u64 {
-        let mut records = self.records.lock().unwrap();
-        let position = records.len() as u64;
-        let pieces = record.pieces.iter().cloned().map(Some).collect();
-        let stored = StoredRecord { position, header: record.header.clone(), pieces };
-        records.push((record.emitter.clone(), record.event_id, stored));
-        self.bell.send_replace(records.len() as u64);
-        position
-    }
-
-    /// Takes the newest records away, as a lost disk would.
-    pub fn cut(&self, head: usize) {
-        self.records.lock().unwrap().truncate(head);
-        self.bell.send_replace(head as u64);
-    }
-}
-
-#[async_trait]
-impl Log for MemoryLog {
-    async fn append(&self, batch: Vec<NewRecord>) -> Result<Vec<Outcome>, Error> {
-        Ok(batch.iter().map(|record| Outcome::Appended(self.push(record))).collect())
-    }
-
-    async fn find(&self, ids: &[(Id, EventId)]) -> Result<Vec<Option<u64>>, Error> {
-        let records = self.records.lock().unwrap();
-        let at = |(emitter, id): &(Id, EventId)| {
-            records.iter().position(|(e, i, _)| e == emitter && i == id).map(|at| at as u64)
-        };
-        Ok(ids.iter().map(at).collect())
-    }
-
-    async fn read(&self, from: u64, max: usize, max_bytes: usize) -> Result<Vec<StoredRecord>, Error> {
-        let records = self.records.lock().unwrap();
-        let mut bytes = 0;
-        let fits = |(_, _, stored): &&(Id, EventId, StoredRecord)| {
-            let before = bytes;
-            bytes += stored.header.len();
-            before <= max_bytes
-        };
-        Ok(records.iter().skip(from as usize).take(max).take_while(fits).map(|(_, _, s)| s.clone()).collect())
-    }
-
-    async fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error> {
-        let records = self.records.lock().unwrap();
-        let one = |position: &u64| records.get(*position as usize).map(|(_, _, stored)| stored.clone());
-        positions.iter().map(|p| one(p).ok_or(Error::Refused("beyond the head"))).collect()
-    }
-
-    fn head(&self) -> u64 {
-        *self.bell.borrow()
-    }
-
-    async fn wait_beyond(&self, position: u64) -> Result<(), Error> {
-        let closed = |_| Error::Unavailable { reason: "closed", source: None };
-        self.bell.subscribe().wait_for(|head| *head > position).await.map(|_| ()).map_err(closed)
-    }
-
-    async fn purge(&self, pieces: &[PieceRef]) -> Result<(), Error> {
-        let mut records = self.records.lock().unwrap();
-        for piece in pieces {
-            records[piece.position as usize].2.pieces[usize::from(piece.piece)] = None;
-        }
-        Ok(())
-    }
-
-    fn status(&self) -> Status {
-        Status { head: self.head(), bytes_on_disk: 0, bytes_waiting: 0, read_only: None, cause: None }
-    }
-}
 
 /// One index key, of epoch 1.
 pub struct OneKey;
@@ -133,10 +52,16 @@ pub struct Named {
     pub role: PartRole,
     pub subject: Option<SubjectId>,
     pub marks: Vec<(Kind, Mark, MarkUse)>,
+    pub noted: Noted,
 }
 
 pub fn subject(n: u32) -> Named {
-    Named { role: PartRole::Person(Role::DataSubject), subject: Some(person(n)), marks: Vec::new() }
+    Named {
+        role: PartRole::Person(Role::DataSubject),
+        subject: Some(person(n)),
+        marks: Vec::new(),
+        noted: Noted::default(),
+    }
 }
 
 pub fn in_role(n: u32, role: Role) -> Named {
@@ -145,7 +70,7 @@ pub fn in_role(n: u32, role: Role) -> Named {
 
 pub fn nobody(marks: &[(Kind, u32)]) -> Named {
     let marks = marks.iter().map(|(kind, n)| (*kind, mark(*n), MarkUse::Named)).collect();
-    Named { role: PartRole::Person(Role::DataSubject), subject: None, marks }
+    Named { role: PartRole::Person(Role::DataSubject), subject: None, marks, noted: Noted::default() }
 }
 
 /// An event to be sealed.
@@ -194,6 +119,7 @@ pub fn sealed(made: &Made) -> NewRecord {
                 .iter()
                 .map(|(kind, mark, usage)| IndexMark { kind: *kind, mark: *mark, usage: *usage })
                 .collect(),
+            noted: named.noted.clone(),
         })
         .collect();
     let index_key = IndexKey::new(1, &KEY);

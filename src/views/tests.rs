@@ -1,9 +1,13 @@
 //! The views as a whole, over a log in memory.
 
+mod abroad;
+mod asked;
 mod faults;
 mod identity;
 mod judged;
 mod laws;
+mod month;
+mod scene;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use crate::ledger::tlog::tree::node_hash;
 use crate::ledger::tlog::{Checkpoint, KeyKind, Nodes, Policy, leaf_hash};
 use crate::log::{Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
 use crate::record::key::{box_key, tag, tag_key};
-use crate::record::{self, Fingerprinter, IndexKey, Keys, PartRole, Party, Salt, Sealing};
+use crate::record::{self, Fingerprinter, IndexKey, Keys, Noted, PartRole, Party, Salt, Sealing};
 use crate::verify::Trust;
 
 pub const ORIGIN: &str = "custody.example/kstar/events-1";
@@ -163,6 +163,7 @@ fn sealed(n: u64) -> record::SealedRecord {
                 role: PartRole::Person(if staff { Role::Staff } else { Role::DataSubject }),
                 keys: Some(Keys { subject: SubjectId([9; 16]), link, identity, evidence: identity }),
                 ids: vec![],
+                noted: Noted::default(),
             }
         })
         .collect();

@@ -62,7 +62,11 @@ impl Finder<'_> {
         }
     }
 
-    fn categories(&self, kind: &Kind<DataCollected>, activity: Option<&ActivityRegistered>) -> BTreeSet<Id> {
+    pub(super) fn categories(
+        &self,
+        kind: &Kind<DataCollected>,
+        activity: Option<&ActivityRegistered>,
+    ) -> BTreeSet<Id> {
         let cats = match activity {
             Some(activity) if kind.body.cats.is_empty() => &activity.cats,
             _ => &kind.body.cats,

@@ -53,8 +53,14 @@ impl Finder<'_> {
             for (from, gap) in &sequence.missing {
                 if gap.noticed_at <= tick.plus_ms(-wait) {
                     let (first, last) = (gap.noticed_at, gap.noticed_at);
-                    let stretch =
-                        Stretch { shape: 0, count: gap.last - from + 1, first, last, samples: Vec::new() };
+                    let stretch = Stretch {
+                        shape: 0,
+                        count: gap.last - from + 1,
+                        first,
+                        last,
+                        samples: Vec::new(),
+                        some: None,
+                    };
                     self.raise(GAP, vec![value(&emitter)], &stretch);
                 }
             }

@@ -71,7 +71,7 @@ pub fn categories<'a>(line: &'a Line, stated: &'a [Id]) -> (Vec<Id>, Origin) {
 }
 
 /// Purposes of a line with their bases; where there are none, one that is unmapped.
-fn purposes(line: &Line, stated: &[PurposeBasis]) -> Vec<(Option<Id>, Option<LegalBasis>, Origin)> {
+pub fn purposes(line: &Line, stated: &[PurposeBasis]) -> Vec<(Option<Id>, Option<LegalBasis>, Origin)> {
     let registered = line.revision.as_ref().map_or(&[][..], |revision| &revision.entry.body.purposes);
     let (list, origin) = match (stated, registered) {
         ([], []) => return vec![(None, None, Origin::Unmapped)],

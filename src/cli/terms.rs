@@ -1,0 +1,147 @@
+//! `custody terms`: terms that no vocabulary or register knows, and what they mean.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::cli::client::Remote;
+use crate::cli::exit::Outcome;
+use crate::cli::json;
+use crate::cli::output::Output;
+use crate::cli::report::time;
+use crate::{limits, pb};
+
+#[derive(Debug, Subcommand)]
+pub enum Terms {
+    /// All that wait to be mapped
+    List(List),
+    /// Say what one means; it applies to the past too
+    Map(Map),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Purpose,
+    Category,
+    Activity,
+    Recipient,
+    RecordKind,
+}
+
+impl Kind {
+    fn wire(self) -> pb::MappingKind {
+        match self {
+            Kind::Purpose => pb::MappingKind::Purpose,
+            Kind::Category => pb::MappingKind::Category,
+            Kind::Activity => pb::MappingKind::Activity,
+            Kind::Recipient => pb::MappingKind::Recipient,
+            Kind::RecordKind => pb::MappingKind::RecordKind,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// What was known at this position
+    #[arg(long, value_name = "POSITION")]
+    known_at: Option<u64>,
+    /// Wait until the views have reached this position
+    #[arg(long, value_name = "POSITION")]
+    at_least: Option<u64>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub struct Map {
+    #[arg(value_enum)]
+    kind: Kind,
+    term: String,
+    /// What it means: a known term, or an id of the register
+    maps_to: String,
+    /// Only where this emitter says it
+    #[arg(long, default_value = "")]
+    emitter: String,
+    /// Why, as a code
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Only show which findings would go, and which would come
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub async fn run(command: Terms, output: Output) -> Outcome {
+    match command {
+        Terms::List(command) => list(command, output).await,
+        Terms::Map(command) => map(command, output).await,
+    }
+}
+
+async fn list(command: List, output: Output) -> Outcome {
+    let mut request = pb::ListUnmappedTermsRequest {
+        kind: command.kind.map_or(0, |kind| kind.wire().into()),
+        known_at: command.known_at,
+        at_least: command.at_least,
+        page_size: limits::PAGE as u32,
+        page_token: String::new(),
+    };
+    let mut terms = command.remote.connect().await?.terms();
+    let mut rows = Vec::new();
+    loop {
+        let page = terms.list_unmapped_terms(request.clone()).await?.into_inner();
+        for term in &page.terms {
+            if output.json {
+                output.line(&json::text("UnmappedTerm", term)?)?;
+            } else {
+                rows.push(row(term));
+            }
+        }
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let headings = ["kind", "term", "emitters", "services", "count", "first", "last", "perhaps"];
+    Ok(output.table(&headings, &rows)?)
+}
+
+fn row(term: &pb::UnmappedTerm) -> Vec<String> {
+    let kind = term.kind().as_str_name().trim_start_matches("MAPPING_KIND_").to_ascii_lowercase();
+    vec![
+        kind,
+        term.term.clone(),
+        term.emitters.join(" "),
+        term.services.join(" "),
+        term.count.to_string(),
+        time(term.first.as_ref()),
+        time(term.last.as_ref()),
+        term.suggestions.join(" "),
+    ]
+}
+
+async fn map(command: Map, output: Output) -> Outcome {
+    let request = pb::MapTermRequest {
+        kind: command.kind.wire().into(),
+        term: command.term,
+        emitter: command.emitter,
+        maps_to: command.maps_to,
+        reason: command.reason,
+        check: command.check,
+    };
+    let answer = command.remote.connect().await?.terms().map_term(request).await?.into_inner();
+    if output.json {
+        return Ok(output.line(&json::text("MapTermResponse", &answer)?)?);
+    }
+    let rows: Vec<Vec<String>> = answer
+        .changes
+        .iter()
+        .map(|change| vec![change.key.clone(), change.before.to_string(), change.after.to_string()])
+        .collect();
+    output.table(&["finding", "before", "after"], &rows)?;
+    match answer.position {
+        Some(position) => Ok(output.line(&format!("recorded at position {position}"))?),
+        None => Ok(output.note("nothing was recorded: without --check it is")),
+    }
+}
