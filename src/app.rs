@@ -15,6 +15,7 @@ pub mod findings;
 pub mod fsck;
 pub mod house;
 pub mod keys;
+pub mod law;
 pub mod ledger;
 pub mod locators;
 pub mod matter;
@@ -22,6 +23,7 @@ pub mod mirror;
 pub mod own;
 pub mod questions;
 pub mod record;
+pub mod registers;
 pub mod retract;
 pub mod rules;
 pub mod scrub;
@@ -69,6 +71,8 @@ pub struct App {
     /// Held to read by whoever records, from asking for keys until the log has the records, so that
     /// an erasure can wait for them.
     pub(crate) recording: tokio::sync::RwLock<()>,
+    /// Held by whoever checks and records register events, so that no two of them contradict each other.
+    pub(crate) registering: tokio::sync::Mutex<()>,
     pub(crate) keys: keys::Rotation,
     mirror: Option<Arc<dyn mirror::Mirror>>,
     pub(crate) scrubbing: scrub::Scrubbing,
@@ -119,6 +123,7 @@ impl App {
             erasures: Arc::new(ports.erasures),
             backups: ports.backups,
             recording: tokio::sync::RwLock::default(),
+            registering: tokio::sync::Mutex::default(),
             recovering: AtomicBool::new(false),
             keys: ports.keys,
             mirror: ports.mirror,
@@ -133,6 +138,11 @@ impl App {
     /// The service stops: rebuilds and checks end before they are done, and their callers are told.
     pub fn call_off(&self) {
         self.called_off.store(true, Ordering::Relaxed);
+    }
+
+    /// The time of the service's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The country whose national form a caller's telephone numbers have.

@@ -16,6 +16,7 @@ pub mod fsck;
 pub mod init;
 pub mod json;
 pub mod keyring;
+pub mod law;
 pub mod ledger;
 pub mod output;
 pub mod population;
@@ -76,7 +77,7 @@ enum Command {
     Policy(register::Policy),
     /// Set up the registers of a company, and say what is wrong with its privacy policy
     Init(init::Init),
-    /// Register many things from one file
+    /// What stands in the registers, with its history; change many entries from one file
     #[command(subcommand)]
     Register(register::Register),
     /// Ask about one person
@@ -99,6 +100,9 @@ enum Command {
     /// Where data went across borders, and what allowed it
     #[command(subcommand)]
     Transfers(transfers::Transfers),
+    /// The law data: known, adopted, and what another document would change
+    #[command(subcommand)]
+    Law(law::Law),
     /// Show how the service is doing
     Status(status::Status),
     /// Look after the views
@@ -178,7 +182,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Recipient(command) => block_on(register::recipient(command, output)),
         Command::Policy(command) => block_on(register::policy(command, output)),
         Command::Init(init) => block_on(init::run(init, output)),
-        Command::Register(command) => block_on(register::apply(command, output)),
+        Command::Register(command) => block_on(register::run(command, output)),
         Command::Subject(command) => block_on(subject::run(command, output)),
         Command::Events(command) => block_on(events::run(command, output)),
         Command::Findings(command) => block_on(findings::run(command, output)),
@@ -186,6 +190,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Check(command) => block_on(check::run(command, output)),
         Command::Population(command) => block_on(population::run(command, output)),
         Command::Terms(command) => block_on(terms::run(command, output)),
+        Command::Law(command) => block_on(law::run(command, output)),
         Command::Status(command) => block_on(status::run(command, output)),
         Command::Views(command) => block_on(views::run(command, output)),
         Command::Bench(command) => block_on(bench::run(command, output)),
@@ -235,6 +240,11 @@ mod tests {
             "custody activity new --activity a --service s --purpose improvement:consent --controller c",
             "custody register apply registers.toml",
             "custody init --from policy.toml --check --language zh",
+            "custody register apply registers.toml --check --import-id 2026-11 --reason new_contract",
+            "custody register list mechanism scc-1 --state in_force --as-of 2026-01-01T00:00:00Z",
+            "custody register show assessment tia --known-at 7",
+            "custody register history policy privacy",
+            "custody register end mechanism scc-1 --suspend --reason audit --for kstar",
             "custody subject report --subject AAAAAAAAAAAAAAAAAAAAAA --json",
             "custody subject find --identifier-file who.txt",
             "custody subject events",
@@ -249,6 +259,9 @@ mod tests {
             "custody terms map category email_adress pd:EmailAddress --emitter app --check",
             "custody events retract --emitter app --reason wrong_subject --approver li --check",
             "custody findings list --code F-CHILD --closed --language zh",
+            "custody law list",
+            "custody law preview 2026-11 --json",
+            "custody law adopt 2026-11 --effective-at 2026-12-01T00:00:00Z --reason new_decision",
             "custody findings close key --reason corrected --note n",
             "custody transfers uncovered --importer aws --occurred-from 2026-01-01T00:00:00Z",
             "custody transfers counters",

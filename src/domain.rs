@@ -9,6 +9,7 @@ pub mod identity;
 pub mod law;
 pub mod personal;
 pub mod policy_defect;
+pub mod register;
 pub mod time;
 pub mod transfer;
 pub mod use_check;

@@ -29,8 +29,10 @@ use crate::api::findings::Findings as FindingsApi;
 use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
 use crate::api::keys::Keys as KeysApi;
+use crate::api::laws::Laws as LawsApi;
 use crate::api::ledger::Ledger as LedgerApi;
 use crate::api::questions::Questions as QuestionsApi;
+use crate::api::registers::Registers as RegistersApi;
 use crate::api::subjects::Subjects;
 use crate::api::term_inbox::TermInbox as TermsApi;
 use crate::api::transfers::Transfers as TransfersApi;
@@ -202,10 +204,12 @@ fn routes(
         .add_service(Guarded::new(ErasuresApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(ExportsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(FindingsApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(RegistersApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(TransfersApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(QuestionsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(TermsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(KeysApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(LawsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LedgerApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))
 }

@@ -11,6 +11,7 @@
 
 pub mod apply;
 pub mod ask;
+pub mod book;
 pub mod codec;
 pub mod counter;
 pub mod decode;
@@ -64,6 +65,7 @@ pub use report::{Report, ReportOptions};
 use crate::domain::erasure::Left;
 use crate::domain::event::catalogue::ActivityRegistered;
 use crate::domain::id::{Digest, Id, SubjectId};
+use crate::domain::register::Book;
 use crate::domain::time::Timestamp;
 use crate::log::Log;
 use crate::record::IndexKeys;
@@ -305,6 +307,11 @@ impl Views {
     /// The registers as they stand.
     pub fn registers<T>(&self, read: impl FnOnce(&Registers) -> T) -> T {
         read(&lock::read(&self.live().shared.registers))
+    }
+
+    /// The registers with their history, as they stand.
+    pub fn book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
+        read(&lock::read(&self.live().shared.book))
     }
 
     /// Gaps in the emitters' own numbers, by emitter.

@@ -219,3 +219,83 @@ fn registers_are_recorded_from_a_file_and_by_flags() {
     assert_eq!(made.status.code(), Some(0), "{} {}", out(&made), err(&made));
     serving.stop();
 }
+
+#[test]
+fn a_file_of_registers_is_checked_before_it_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path());
+    let at = serving.address.as_str();
+    let file = folder.path().join("registers.toml");
+    let path = file.display().to_string();
+    let text = r#"
+        controller_of = "kstar"
+        [[controller]]
+        controller = "kstar"
+        legal_name = "KSTAR"
+        country = "DE"
+        [[recipient]]
+        recipient_id = "hq"
+        legal_name = "KSTAR HQ"
+        role = "processor"
+        country = "CN"
+        cats = ["pd:Name", "pd:UID"]
+        [[mechanism]]
+        mechanism_id = "scc-1"
+        regime = "eu"
+        kind = "A46-2-c"
+        module = 2
+        exporter = "kstar"
+        importer = "hq"
+        importer_country = "CN"
+        signed_at = 2026-01-01T00:00:00Z
+    "#;
+    let check = || run(&["register", "apply", &path, "--check", "--server", at]);
+    let apply = || run(&["register", "apply", &path, "--reason", "set_up", "--server", at]);
+    std::fs::write(&file, text.replace("importer = \"hq\"", "importer = \"stranger\"")).unwrap();
+    let refused = check();
+    assert_eq!(refused.status.code(), Some(1), "{} {}", out(&refused), err(&refused));
+    assert!(out(&refused).contains("names recipient stranger, which is not registered (unknown)"));
+    let refused = apply();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(err(&refused).contains("nothing of the import was recorded"), "{}", err(&refused));
+
+    std::fs::write(&file, text).unwrap();
+    let checked = check();
+    assert_eq!(
+        (checked.status.code(), out(&checked).matches("new").count()),
+        (Some(0), 3),
+        "{}",
+        out(&checked)
+    );
+    let none = run(&["register", "list", "mechanism", "--json", "--server", at]);
+    assert_eq!((none.status.code(), out(&none).as_str()), (Some(0), ""), "a check records nothing");
+    let applied = apply();
+    assert_eq!(applied.status.code(), Some(0), "{} {}", out(&applied), err(&applied));
+    let again = apply();
+    assert_eq!(out(&again).matches("unchanged").count(), 3, "{} {}", out(&again), err(&again));
+
+    std::fs::write(&file, text.replace("[\"pd:Name\", \"pd:UID\"]", "[\"pd:Name\", \"x:imei\"]")).unwrap();
+    let changed = check();
+    assert!(out(&changed).contains("cats: - pd:UID + x:imei"), "{} {}", out(&changed), err(&changed));
+    assert_eq!(apply().status.code(), Some(0));
+    let ends =
+        ["register", "end", "mechanism", "scc-1", "--reason", "moved", "--for", "kstar", "--server", at];
+    let ended = run(&ends);
+    assert_eq!(ended.status.code(), Some(0), "{} {}", out(&ended), err(&ended));
+    assert_eq!(run(&ends).status.code(), Some(0), "unchanged");
+    let told = run(&["register", "history", "mechanism", "scc-1", "--server", at]);
+    let told = out(&told);
+    assert!(told.contains("set_up") && told.contains("state: - in_force + ended"), "{told}");
+    let shown = out(&run(&["register", "show", "mechanism", "scc-1", "--server", at]));
+    assert!(shown.contains("ended") && shown.contains("A46-2-c"), "{shown}");
+    assert_eq!(run(&["register", "show", "mechanism", "scc-2", "--server", at]).status.code(), Some(2));
+    let usage = run(&["register", "end", "policy", "privacy", "--for", "kstar", "--server", at]);
+    assert_eq!(usage.status.code(), Some(64));
+    let laws = out(&run(&["law", "list", "--server", at]));
+    assert!(laws.contains("2026-11") && laws.contains("yes"), "{laws}");
+    assert_eq!(run(&["law", "adopt", "2026-11", "--reason", "first", "--server", at]).status.code(), Some(0));
+    assert_eq!(run(&["law", "adopt", "1999", "--server", at]).status.code(), Some(2));
+    let preview = run(&["law", "preview", "2026-11", "--server", at]);
+    assert!(err(&preview).contains("0 differences, 0 findings, 0 transfers, 0 tiers"), "{}", err(&preview));
+    serving.stop();
+}

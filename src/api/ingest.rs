@@ -130,7 +130,7 @@ fn outcome(answer: Result<Receipt, Error>, call: &Call) -> pb::Outcome {
     pb::Outcome { result: Some(result) }
 }
 
-fn told(receipt: &Receipt) -> pb::Receipt {
+pub(crate) fn told(receipt: &Receipt) -> pb::Receipt {
     pb::Receipt {
         event_id: receipt.event_id.to_string(),
         position: receipt.position,

@@ -156,7 +156,7 @@ fn transfer_line(line: &FlowLine, people: u64, from: &Basis) -> pb::TransferLine
     }
 }
 
-fn outcome(verdict: &Verdict) -> (pb::TransferOutcome, String, Vec<i32>) {
+pub(crate) fn outcome(verdict: &Verdict) -> (pb::TransferOutcome, String, Vec<i32>) {
     use pb::TransferOutcome as Outcome;
     let none = Vec::new();
     match verdict {

@@ -68,6 +68,8 @@ pub enum Error {
     EventNotFound,
     #[error("nothing of this key is found")]
     FindingNotFound,
+    #[error("there is no such entry in this register")]
+    RegisterEntryNotFound,
     #[error("no checkpoint of this size was published")]
     CheckpointNotFound,
     #[error("there is no such export, or it is kept no more")]
@@ -178,6 +180,7 @@ impl Error {
             Error::SubjectNotFound
             | Error::EventNotFound
             | Error::FindingNotFound
+            | Error::RegisterEntryNotFound
             | Error::CheckpointNotFound
             | Error::ExportNotFound => Code::NotFound,
             Error::SubjectAmbiguous { .. } | Error::Precondition { .. } | Error::ReadOnly { .. } => {
@@ -201,6 +204,7 @@ impl Error {
             Error::SubjectNotFound => "subject_not_found",
             Error::EventNotFound => "event_not_found",
             Error::FindingNotFound => "finding_not_found",
+            Error::RegisterEntryNotFound => "register_entry_not_found",
             Error::CheckpointNotFound => "checkpoint_not_found",
             Error::ExportNotFound => "export_not_found",
             Error::ExportConflict => "export_id_conflict",

@@ -58,4 +58,4 @@ impl App {
 }
 
 /// How long an answer waits for the views before it says that they are behind.
-const WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+pub(crate) const WAIT: std::time::Duration = std::time::Duration::from_secs(5);

@@ -5,6 +5,8 @@
 //! bad event of a batch fails only itself. A crash before the append leaves at most pending
 //! people in the vault, whom nothing refers to and who are destroyed after an hour.
 
+mod registers;
+
 use std::sync::Arc;
 
 use ::metrics::{counter, histogram};
@@ -80,7 +82,7 @@ struct Sent {
 }
 
 /// The registers as the views have them.
-struct ViewedRegisters<'a>(&'a Views);
+pub(crate) struct ViewedRegisters<'a>(pub(crate) &'a Views);
 
 impl rules::Registers for ViewedRegisters<'_> {
     fn zone(&self, service: Option<&Id>, at: Timestamp) -> Tz {
@@ -111,6 +113,7 @@ impl App {
         let new = self.answer_known(stated, &mut answers).await;
         let new = self.refuse_at_reserve(caller, new, &mut answers);
         let checked = self.complete(new, now, &mut answers);
+        let (checked, _registering) = self.refuse_contradictions(caller, checked, now, &mut answers).await;
         if let Err(error) = self.may_grow() {
             // Nothing new; retries have their receipts.
             let places: Vec<usize> = checked.iter().map(|checked| checked.at).collect();

@@ -20,8 +20,10 @@ use crate::pb::export_service_client::ExportServiceClient;
 use crate::pb::finding_service_client::FindingServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
 use crate::pb::key_service_client::KeyServiceClient;
+use crate::pb::law_service_client::LawServiceClient;
 use crate::pb::ledger_service_client::LedgerServiceClient;
 use crate::pb::question_service_client::QuestionServiceClient;
+use crate::pb::register_service_client::RegisterServiceClient;
 use crate::pb::subject_service_client::SubjectServiceClient;
 use crate::pb::term_service_client::TermServiceClient;
 use crate::pb::transfer_service_client::TransferServiceClient;
@@ -177,6 +179,16 @@ impl Client {
 
     pub fn terms(&self) -> TermServiceClient<Transport> {
         TermServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn laws(&self) -> LawServiceClient<Transport> {
+        LawServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn registers(&self) -> RegisterServiceClient<Transport> {
+        RegisterServiceClient::new(self.transport.clone())
+            .max_encoding_message_size(limits::MESSAGE_BYTES)
+            .max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {

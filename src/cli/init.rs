@@ -16,7 +16,7 @@ use crate::api::convert::{self, Path, Violations};
 use crate::cli::client::Remote;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
-use crate::cli::register::{self, Entry, Envelope};
+use crate::cli::register::{self, Entry, Envelope, How};
 use crate::cli::report::Language;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::law;
@@ -45,6 +45,7 @@ pub struct Init {
 /// What a file holds, checked.
 struct Tenant {
     entries: Vec<Entry>,
+    applied_at: Option<Timestamp>,
     description: Option<Description>,
     defects: Vec<Defect>,
 }
@@ -55,7 +56,8 @@ pub async fn run(init: Init, output: Output) -> Outcome {
         .map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", from.display())))?;
     let tenant = read(&text, &envelope).map_err(|faults| refused(&from.display().to_string(), &faults))?;
     if !check {
-        register::record(tenant.entries, envelope.remote(), output).await?;
+        let how = How::of_file(&envelope, &text, tenant.applied_at);
+        register::record(tenant.entries, how, output).await?;
     }
     match &tenant.description {
         Some(description) => print(description, &tenant.defects, language, output)?,
@@ -66,8 +68,10 @@ pub async fn run(init: Init, output: Output) -> Outcome {
 
 /// Sets up the registers of a text that the program comes with, and hands back what is wrong with its policy.
 pub async fn apply(text: &str, remote: &Remote) -> Result<Vec<Defect>, Failure> {
-    let tenant = read(text, &Envelope::of(remote)).map_err(|faults| refused("the file", &faults))?;
-    register::record_silently(tenant.entries, remote).await?;
+    let envelope = Envelope::of(remote);
+    let tenant = read(text, &envelope).map_err(|faults| refused("the file", &faults))?;
+    let how = How::of_file(&envelope, text, tenant.applied_at);
+    register::record_silently(tenant.entries, how).await?;
     Ok(tenant.defects)
 }
 
@@ -91,7 +95,7 @@ fn read(text: &str, envelope: &Envelope) -> Result<Tenant, Vec<String>> {
     let controller = controller.ok_or_else(|| vec!["the file registers no controller".to_owned()])?;
     entries.insert(0, law_adopted(&controller, envelope, at).map_err(|why| vec![why])?);
     let defects = description.as_ref().map(|description| policy_defect::judge(description, &company));
-    Ok(Tenant { entries, description, defects: defects.unwrap_or_default() })
+    Ok(Tenant { entries, applied_at: at, description, defects: defects.unwrap_or_default() })
 }
 
 /// The registers as the service will read them; an entry that it would refuse is named with all that is wrong in it.

@@ -1,30 +1,24 @@
-//! `custody activity|service|controller|recipient|policy new` and `custody register apply`: what the
-//! company is and does, recorded as events like all others. Flags say the usual; a file says
-//! everything.
-//!
-//! A file holds `[[controller]]`, `[[service]]`, `[[recipient]]`, `[[activity]]`, `[[policy]]` and more
-//! tables (`KINDS`) with the fields of their messages in `proto/custody/v1`; names of enums may be given
-//! without their prefix, in any case. With `applied_at = "<time>"` at its top, applying the same
-//! file again records nothing new; without it every application is a revision of its own.
+//! `custody activity|service|controller|recipient|policy new` and `custody register`: what the company is and
+//! does, recorded as events like all others. Flags say the usual; a file (`file`) says everything.
 
-use std::path::{Path, PathBuf};
+mod end;
+mod file;
+mod show;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::cli::cases;
 use crate::cli::client::Remote;
 use crate::cli::exit::{Exit, Failure, Outcome};
-use crate::cli::json;
 use crate::cli::output::Output;
-use crate::cli::record::derived_id;
-use crate::clock::{Clock, SystemClock};
 use crate::domain::time::Timestamp;
-use crate::{limits, pb};
+
+pub(super) use file::{Entry, How, applied_at, entries_of, record, record_silently};
+pub use show::{changes, kind};
 
 /// What every register event says besides its body.
 #[derive(Debug, Clone, Args)]
@@ -37,6 +31,23 @@ pub struct Envelope {
     recorded_by: String,
     #[command(flatten)]
     remote: Remote,
+}
+
+impl Envelope {
+    /// Of a file that says everything itself.
+    pub(super) fn of(remote: &Remote) -> Self {
+        Envelope { controller_of: None, recorded_by: "custody-cli".to_owned(), remote: remote.clone() }
+    }
+
+    pub(super) fn recorded_by(&self) -> &str {
+        &self.recorded_by
+    }
+
+    /// Whose registers they are, where a file says so and the command line does not.
+    pub(super) fn controller_of(&self, file: &toml::Table) -> Option<String> {
+        let own = || file.get("controller_of").and_then(toml::Value::as_str).map(str::to_owned);
+        self.controller_of.clone().or_else(own)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,13 +201,26 @@ pub struct NewPolicy {
 
 #[derive(Debug, Subcommand)]
 pub enum Register {
-    /// Record everything that a file registers
-    Apply {
-        /// TOML file of registers
-        file: PathBuf,
-        #[command(flatten)]
-        envelope: Envelope,
-    },
+    /// The entries of one register as they stand
+    List(show::List),
+    /// One entry
+    Show(show::Show),
+    /// Every version of one entry: who changed what, when and why
+    History(show::History),
+    /// Record everything that a file registers, or only show what it would change
+    Apply(file::Apply),
+    /// End, suspend, release, close or annul an entry
+    End(end::End),
+}
+
+pub async fn run(command: Register, output: Output) -> Outcome {
+    match command {
+        Register::List(list) => show::list(list, output).await,
+        Register::Show(one) => show::show(one, output).await,
+        Register::History(history) => show::history(history, output).await,
+        Register::Apply(apply) => file::apply(apply, output).await,
+        Register::End(end) => end::run(end, output).await,
+    }
 }
 
 pub async fn activity(command: Activity, output: Output) -> Outcome {
@@ -254,52 +278,6 @@ pub async fn policy(command: Policy, output: Output) -> Outcome {
     record_one("policy", body, controller, &new.envelope, output).await
 }
 
-pub async fn apply(command: Register, output: Output) -> Outcome {
-    let Register::Apply { file, envelope } = command;
-    let text = std::fs::read_to_string(&file)
-        .map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", file.display())))?;
-    let entries = entries(&text, &envelope).map_err(|why| named(&file, &why))?;
-    record(entries, &envelope.remote, output).await
-}
-
-impl Envelope {
-    /// Of a file that says everything itself.
-    pub(super) fn of(remote: &Remote) -> Self {
-        Envelope { controller_of: None, recorded_by: "custody-cli".to_owned(), remote: remote.clone() }
-    }
-
-    pub(super) fn remote(&self) -> &Remote {
-        &self.remote
-    }
-
-    pub(super) fn recorded_by(&self) -> &str {
-        &self.recorded_by
-    }
-
-    /// Whose registers they are, where a file says so and the command line does not.
-    pub(super) fn controller_of(&self, file: &toml::Table) -> Option<String> {
-        let own = || file.get("controller_of").and_then(toml::Value::as_str).map(str::to_owned);
-        self.controller_of.clone().or_else(own)
-    }
-}
-
-/// Records entries, and says nothing of it.
-pub(super) async fn record_silently(entries: Vec<Entry>, remote: &Remote) -> Outcome {
-    let events = entries.into_iter().map(|entry| entry.event).collect();
-    let request = pb::BatchRecordEventsRequest { events };
-    let answer = remote.connect().await?.ingest().batch_record_events(request).await?.into_inner();
-    for outcome in answer.outcomes {
-        if let Some(pb::outcome::Result::Error(error)) = outcome.result {
-            return Err(Failure::new(Exit::Refused, error.message));
-        }
-    }
-    Ok(())
-}
-
-fn named(file: &Path, why: &str) -> Failure {
-    Failure::new(Exit::Refused, format_args!("{}: {why}", file.display()))
-}
-
 fn whose(envelope: &Envelope) -> Result<String, Failure> {
     envelope
         .controller_of
@@ -323,132 +301,6 @@ fn locale(text: &str) -> Result<Value, Failure> {
     Ok(json!({ "locale": locale, "sha256": STANDARD.encode(Sha256::digest(&bytes)) }))
 }
 
-/// The registers in the order in which they refer to each other, with their field of the event.
-const KINDS: [(&str, &str); 10] = [
-    ("law", "law_data_activated"),
-    ("controller", "controller_registered"),
-    ("service", "service_registered"),
-    ("recipient", "recipient_registered"),
-    ("activity", "activity_registered"),
-    ("policy", "policy_published"),
-    ("mechanism", "transfer_mechanism_registered"),
-    ("assessment", "assessment_recorded"),
-    ("retention_rule", "retention_rule_published"),
-    ("mapping", "mapping_added"),
-];
-
-/// One thing to register.
-pub(super) struct Entry {
-    pub kind: &'static str,
-    pub event: pb::Event,
-}
-
-impl Entry {
-    pub(super) fn new(
-        kind: &str,
-        mut body: Value,
-        controller: &str,
-        emitter: &str,
-        applied_at: Option<Timestamp>,
-    ) -> Result<Entry, String> {
-        let (kind, field) = KINDS.into_iter().find(|(name, _)| *name == kind).ok_or_else(|| {
-            format!("there is no register {kind}; there are {}", KINDS.map(|(name, _)| name).join(", "))
-        })?;
-        drop_unset(&mut body);
-        let now = SystemClock.now();
-        let id = match applied_at {
-            Some(at) => derived_id(&format!("{controller} {emitter} {at} {field} {body}")),
-            None => Uuid::new_v7(uuid::Timestamp::from_unix_time(
-                now.ms().div_euclid(1_000).unsigned_abs(),
-                now.ms().rem_euclid(1_000) as u32 * 1_000_000,
-                0,
-                0,
-            )),
-        };
-        let mut event = Map::new();
-        event.insert("event_id".to_owned(), json!(id));
-        event.insert("controller".to_owned(), json!(controller));
-        event.insert("emitter".to_owned(), json!(emitter));
-        event.insert("occurred_at".to_owned(), json!(applied_at.unwrap_or(now)));
-        event.insert("backfill".to_owned(), json!(applied_at.is_some()));
-        event.insert(field.to_owned(), body);
-        let mut event = Value::Object(event);
-        json::spell_out("Event", &mut event);
-        let event = json::parse("Event", &event.to_string()).map_err(|why| format!("{kind}: {why}"))?;
-        Ok(Entry { kind, event })
-    }
-}
-
-/// What a flag or a key did not say is not in the message.
-fn drop_unset(body: &mut Value) {
-    if let Value::Object(fields) = body {
-        fields.retain(|_, value| !value.is_null());
-    }
-}
-
-/// When a file says that it was applied.
-pub(super) fn applied_at(file: &toml::Table) -> Result<Option<Timestamp>, String> {
-    let Some(value) = file.get("applied_at") else { return Ok(None) };
-    plain(value).as_str().unwrap_or_default().parse().map(Some).map_err(|e| format!("applied_at: {e}"))
-}
-
-fn entries(text: &str, envelope: &Envelope) -> Result<Vec<Entry>, String> {
-    let mut file: toml::Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
-    // What a policy says is judged by `custody init`; it is no register.
-    file.remove("description");
-    file.remove("clause");
-    entries_of(file, envelope)
-}
-
-pub(super) fn entries_of(mut file: toml::Table, envelope: &Envelope) -> Result<Vec<Entry>, String> {
-    let own = file.remove("controller_of").and_then(|value| value.as_str().map(str::to_owned));
-    let applied_at = applied_at(&file)?;
-    file.remove("applied_at");
-    let unknown: Vec<&String> = file.keys().filter(|key| KINDS.iter().all(|(name, _)| name != key)).collect();
-    if !unknown.is_empty() {
-        return Err(format!(
-            "there is no register {unknown:?}; there are {}",
-            KINDS.map(|(name, _)| name).join(", ")
-        ));
-    }
-    let mut entries = Vec::new();
-    for (kind, _) in KINDS {
-        let Some(tables) = file.get(kind) else { continue };
-        let tables = tables.as_array().ok_or_else(|| format!("write [[{kind}]], with two brackets"))?;
-        for (i, table) in tables.iter().enumerate() {
-            let body = plain(table);
-            let stated = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
-            let controller = match kind {
-                "controller" => stated("controller"),
-                "service" => stated("owner"),
-                _ => None,
-            };
-            let controller = controller
-                .or_else(|| envelope.controller_of.clone())
-                .or_else(|| own.clone())
-                .ok_or("whose register is it? Set controller_of at the top of the file, or --for")?;
-            let entry = Entry::new(kind, body, &controller, &envelope.recorded_by, applied_at);
-            entries.push(entry.map_err(|why| format!("entry {} of {why}", i + 1))?);
-        }
-    }
-    Ok(entries)
-}
-
-/// TOML's values as JSON's; times as text.
-fn plain(value: &toml::Value) -> Value {
-    match value {
-        toml::Value::Datetime(time) => json!(time.to_string()),
-        toml::Value::Array(values) => values.iter().map(plain).collect(),
-        toml::Value::Table(fields) => {
-            Value::Object(fields.iter().map(|(key, value)| (key.clone(), plain(value))).collect())
-        }
-        toml::Value::String(text) => json!(text),
-        toml::Value::Integer(number) => json!(number),
-        toml::Value::Float(number) => json!(number),
-        toml::Value::Boolean(flag) => json!(flag),
-    }
-}
-
 async fn record_one(
     kind: &str,
     body: Value,
@@ -457,92 +309,5 @@ async fn record_one(
     output: Output,
 ) -> Outcome {
     let entry = Entry::new(kind, body, &controller, &envelope.recorded_by, None).map_err(Failure::usage)?;
-    record(vec![entry], &envelope.remote, output).await
-}
-
-pub(super) async fn record(entries: Vec<Entry>, remote: &Remote, output: Output) -> Outcome {
-    let mut ingest = remote.connect().await?.ingest();
-    let (mut rows, mut refused) = (Vec::new(), false);
-    for chunk in entries.chunks(limits::BATCH_EVENTS) {
-        let events = chunk.iter().map(|entry| entry.event.clone()).collect();
-        let answer = ingest.batch_record_events(pb::BatchRecordEventsRequest { events }).await?.into_inner();
-        for (entry, outcome) in chunk.iter().zip(&answer.outcomes) {
-            if output.json {
-                output.line(&json::text("Outcome", outcome)?)?;
-            }
-            let (what, more) = match &outcome.result {
-                Some(pb::outcome::Result::Receipt(receipt)) if receipt.duplicate => {
-                    ("was there", receipt.position.to_string())
-                }
-                Some(pb::outcome::Result::Receipt(receipt)) => ("registered", receipt.position.to_string()),
-                Some(pb::outcome::Result::Error(error)) => ("refused", error.message.clone()),
-                None => ("refused", "the server gave no outcome".to_owned()),
-            };
-            refused |= what == "refused";
-            rows.push(vec![entry.kind.to_owned(), entry.event.event_id.clone(), what.to_owned(), more]);
-        }
-    }
-    if !output.json {
-        output.table(&["register", "event", "outcome", "position"], &rows)?;
-    }
-    if refused { Err(Failure::new(Exit::Refused, "not everything was registered")) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FILE: &str = r#"
-        controller_of = "kstar"
-        applied_at = 2026-03-01T00:00:00Z
-        [[activity]]
-        activity = "station-photo"
-        service = "solar"
-        purposes = [{ id = "service_provision", basis = "contract" }]
-        cats = ["pd:Picture"]
-        source = "subject"
-        safeguards = ["encryption"]
-        [[controller]]
-        controller = "kstar"
-        legal_name = "KSTAR"
-        country = "CN"
-    "#;
-
-    fn envelope() -> Envelope {
-        Envelope::of(&Remote::local(String::new()))
-    }
-
-    #[test]
-    fn a_file_becomes_events_in_the_order_of_reference() {
-        let entries = entries(FILE, &envelope()).unwrap();
-        assert_eq!(entries.iter().map(|e| e.kind).collect::<Vec<_>>(), ["controller", "activity"]);
-        let Some(pb::event::Body::ActivityRegistered(activity)) = &entries[1].event.body else {
-            panic!("another body")
-        };
-        assert_eq!(activity.purposes[0].basis, pb::LegalBasis::Contract as i32);
-        assert_eq!(activity.safeguards, [pb::Safeguard::Encryption as i32]);
-        assert_eq!(entries[1].event.controller, "kstar");
-    }
-
-    #[test]
-    fn a_dated_file_applied_twice_is_the_same_events() {
-        let ids = |text: &str| -> Vec<String> {
-            entries(text, &envelope()).unwrap().into_iter().map(|e| e.event.event_id).collect()
-        };
-        assert_eq!(ids(FILE), ids(FILE));
-        assert_ne!(ids(FILE), ids(&FILE.replace("KSTAR", "Kstar")));
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_by_name() {
-        for (wrong, word) in [
-            (FILE.replace("[[activity]]", "[[activities]]"), "activities"),
-            (FILE.replace("cats =", "categories ="), "categories"),
-            (FILE.replace("\"contract\"", "\"contact\""), "activity"),
-            (FILE.replace("controller_of = \"kstar\"", ""), "--for"),
-        ] {
-            let error = entries(&wrong, &envelope()).map(|_| ()).unwrap_err();
-            assert!(error.contains(word), "{error}");
-        }
-    }
+    record(vec![entry], How::of(envelope), output).await
 }

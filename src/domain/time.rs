@@ -26,6 +26,8 @@ const LAST_MS: i64 = 253_402_300_799_999;
 
 impl Timestamp {
     pub const EPOCH: Timestamp = Timestamp(0);
+    /// The first instant that can be written.
+    pub const FIRST: Timestamp = Timestamp(FIRST_MS);
     /// The last instant that can be written.
     pub const LAST: Timestamp = Timestamp(LAST_MS);
 

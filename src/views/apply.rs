@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use crate::domain::id::Id;
+use crate::domain::register::{self, Book};
 use crate::record::MarkUse;
+use crate::views::book;
 use crate::views::decode::{Decoded, DecodedPart};
 use crate::views::erased;
 use crate::views::exported::{self, Exports};
@@ -19,7 +21,7 @@ use crate::views::people::People;
 use crate::views::person::{Roles, put_postings};
 use crate::views::reach::Reach;
 use crate::views::registers::Registers;
-use crate::views::retract::Taken;
+use crate::views::retract::{Taken, taken_back_by};
 use crate::views::sequence::Sequence;
 use crate::views::shape::{self, Shapes};
 use crate::views::store::{self, Store, meta};
@@ -31,6 +33,7 @@ use crate::views::{Error, lock};
 pub struct Shared {
     pub shapes: RwLock<Shapes>,
     pub registers: RwLock<Registers>,
+    pub book: RwLock<Book>,
 }
 
 /// A row that waits for the commit; `None` removes it.
@@ -64,6 +67,7 @@ impl Applier {
         let full = reading.get(meta::SHAPES_FULL)?.is_some();
         *lock::write(&shared.shapes) = Shapes::restore(shapes.into_iter(), full)?;
         *lock::write(&shared.registers) = Registers::load(&reading, &reach, &Default::default())?;
+        *lock::write(&shared.book) = book::load(&reading, &reach)?;
         let mut emitters = HashMap::new();
         for row in reading.prefix(&[store::tag::EMITTER]) {
             let (key, value) = row?;
@@ -117,11 +121,8 @@ impl Applier {
             && fold::can_be_retracted(event.event_type)
             && self.store.has_prefix(&store::retracted_event(&event.emitter, event.event_id))?;
         self.occurrences.set(shape, event, !retracted)?;
-        if event.event_type.is_register() {
-            self.rows.push((store::register(event.position).to_vec(), Some(Vec::new())));
-            if !retracted {
-                lock::write(&self.shared.registers).add(event)?;
-            }
+        if register::keeps(event.event_type) {
+            self.register(event, retracted)?;
         }
         if fold::is_erasure(event.event_type) {
             self.erase(event)?;
@@ -135,6 +136,24 @@ impl Applier {
         }
         self.next += 1;
         if special { self.commit() } else { Ok(()) }
+    }
+
+    /// Keeps an event of a register, also one that was taken back before it came.
+    fn register(&mut self, event: &Decoded, retracted: bool) -> Result<(), Error> {
+        self.rows.push((store::register(event.position).to_vec(), Some(Vec::new())));
+        let by = match retracted {
+            true => {
+                taken_back_by(&self.store.reading(), &event.emitter, event.event_id, &Default::default())?
+            }
+            false => None,
+        };
+        if let Some(version) = book::version(event, by)? {
+            lock::write(&self.shared.book).add(version);
+        }
+        if !retracted {
+            lock::write(&self.shared.registers).add(event)?;
+        }
+        Ok(())
     }
 
     /// The number of the event's shape; 0 if the dictionary is full.

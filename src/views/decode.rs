@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use crate::domain::event::{EventType, Window};
+use crate::domain::event::{Envelope, EventType, Window};
 use crate::domain::id::{EventId, Id, SubjectId};
+use crate::domain::register;
 use crate::domain::time::Timestamp;
 use crate::log::StoredRecord;
 use crate::record::{self, Header, IndexBlock, IndexKey, IndexKeys, IndexMark, MarkUse, Noted, PartRole};
@@ -33,6 +34,8 @@ pub struct Decoded {
     /// The body's index fields, from the first part that has them and is not purged.
     pub index_json: Option<Box<str>>,
     pub parts: Vec<DecodedPart>,
+    /// Of an event of a register.
+    pub register: Option<Box<Envelope>>,
 }
 
 #[derive(Debug, Clone)]
@@ -146,6 +149,7 @@ impl<'a> Decoder<'a> {
             body_json: header.body_json.into(),
             index_json,
             parts,
+            register: register::keeps(header.event_type).then(|| Box::new(envelope.clone())),
         })
     }
 

@@ -148,11 +148,26 @@ impl Ask {
         if let Some((mapping, at)) = supposed {
             registers.suppose(mapping, at, known_at);
         }
+        self.judge_by(&registers, known_at, traced)
+    }
+
+    /// Everything that is wrong by registers that are handed in.
+    pub fn findings_by(&self, registers: &Registers, known_at: Option<u64>) -> Result<Findings, Error> {
+        let known_at = known_at.unwrap_or(u64::MAX).min(self.applied);
+        Ok(self.judge_by(registers, known_at, None)?.0)
+    }
+
+    fn judge_by(
+        &self,
+        registers: &Registers,
+        known_at: u64,
+        traced: Option<Traced>,
+    ) -> Result<(Findings, Vec<(Key, Stretch, Scope)>), Error> {
         let tick = self.tick(known_at)?;
         let law = registers.law(tick.unwrap_or(Timestamp::LAST), known_at);
         let mut finder = Finder {
             ask: self,
-            registers: &registers,
+            registers,
             law,
             scope: Scope::all(known_at),
             tick,

@@ -1,5 +1,6 @@
-//! What the organisation registered, in memory, with its history: services, activities and their
-//! revisions, recipients, policies, mechanisms, mappings. Bounded by the number of register events.
+//! What the organisation registered and what of it counts, in memory, in the form in which events are resolved
+//! and judged by it: services, activities and their revisions, recipients, policies, mechanisms, mappings. Whole
+//! histories are in `book`. Bounded by the number of register events.
 //!
 //! Only header fields are read, so that the registers do not change when a contact person named by
 //! a register event is erased.
@@ -16,11 +17,12 @@ use crate::domain::law::{self, Law};
 use crate::domain::time::Timestamp;
 use crate::domain::transfer::mechanism::{Mechanism, Version};
 use crate::views::Error;
+use crate::views::book;
 use crate::views::decode::Decoded;
 use crate::views::reach::Reach;
 use crate::views::retract::{Gone, is_retracted};
 use crate::views::shape::Shape;
-use crate::views::store::{Reading, tag};
+use crate::views::store::Reading;
 
 /// One register event.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +61,8 @@ pub struct Registers {
     pub assessments: BTreeMap<Id, History<Assessment>>,
     pub mappings: BTreeMap<Id, History<MappingAdded>>,
     pub laws: History<LawDataActivated>,
-    /// Register events without a look-up of their own: notices and ends of services.
-    pub others: History<Body>,
+    /// A law that counts instead of whatever was adopted, to see what it would change.
+    pub as_if: Option<&'static Law>,
 }
 
 /// A mechanism allows nothing from here on, until it is registered again.
@@ -108,12 +110,7 @@ fn in_force<T>(history: Option<&History<T>>, at: Timestamp, known_at: u64) -> Op
 impl Registers {
     /// Reads all register events again, without those taken back.
     pub fn load(reading: &Reading, reach: &Reach, gone: &Gone) -> Result<Registers, Error> {
-        let mut positions = Vec::new();
-        for row in reading.prefix(&[tag::REGISTER]) {
-            let (key, _) = row?;
-            let position = key.last_chunk::<8>().ok_or(super::codec::Malformed("register"))?;
-            positions.push(u64::from_be_bytes(*position));
-        }
+        let positions = book::positions(reading)?;
         let mut registers = Registers::default();
         reach.decode_all(&positions, |event| {
             if !is_retracted(reading, &event, gone)? {
@@ -171,7 +168,8 @@ impl Registers {
             }
             Body::LawDataActivated(b) => put(&mut self.laws, position, b.effective_at.unwrap_or(at), *b),
             Body::MappingAdded(b) => keep!(mappings, b, term, at),
-            other => put(&mut self.others, position, at, other),
+            // Others are asked for with their history only: `book`.
+            _ => {}
         }
         Ok(())
     }
@@ -185,6 +183,9 @@ impl Registers {
     /// The law that was adopted last, of those that begin by an instant. One that this program does not know is
     /// passed over.
     pub fn law(&self, at: Timestamp, known_at: u64) -> &'static Law {
+        if let Some(law) = self.as_if {
+            return law;
+        }
         let adopted = self.laws.iter().rev().filter(|entry| entry.from <= at && entry.position < known_at);
         let known = adopted.filter_map(|entry| law::by_hash(entry.body.sha256.as_ref()?)).next();
         known.unwrap_or_else(law::first)

@@ -102,6 +102,8 @@ impl Applier {
             if fold::can_be_retracted(original.event_type) {
                 people.extend(original.parts.iter().filter_map(|part| part.subject));
                 register |= original.event_type.is_register();
+                let by = taken_back_by(&reading, &original.emitter, original.event_id, gone)?;
+                lock::write(&self.shared.book).retract(original.position, by);
                 let shape = lock::read(&self.shared.shapes).number(&original.shape).unwrap_or(0);
                 self.occurrences.set(shape, &original, !is_retracted(&reading, &original, gone)?)?;
             }

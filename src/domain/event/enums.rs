@@ -370,4 +370,72 @@ closed! {
         Duplicate = 4 "duplicate",
         Untrusted = 5 "untrusted",
     }
+    /// A register.
+    RegisterKind {
+        Controller = 1 "controller",
+        Service = 2 "service",
+        Activity = 3 "activity",
+        Recipient = 4 "recipient",
+        Mechanism = 5 "mechanism",
+        Assessment = 6 "assessment",
+        Policy = 7 "policy",
+        RetentionRule = 8 "retention_rule",
+        Hold = 9 "hold",
+        Breach = 10 "breach",
+        Mapping = 11 "mapping",
+        Law = 12 "law",
+    }
+    /// How an entry of a register stands at an instant.
+    RegisterState {
+        /// Registered, and not in force yet.
+        Announced = 1 "announced",
+        InForce = 2 "in_force",
+        /// Allows nothing until it is registered again.
+        Suspended = 3 "suspended",
+        /// Ended, released or closed by an event.
+        Ended = 4 "ended",
+        /// Its last day has passed.
+        Expired = 5 "expired",
+        /// Another version of the rule took over from it.
+        Replaced = 6 "replaced",
+        /// Counts as never in force.
+        Annulled = 7 "annulled",
+    }
+    /// Why a change of a register is refused.
+    ContradictionReason {
+        /// It names something that is not registered.
+        Unknown = 1 "unknown",
+        /// It names something that has ended.
+        Ended = 2 "ended",
+        /// It changes or ends what is not registered.
+        NotRegistered = 3 "not_registered",
+        /// It ends or suspends what has ended, or was annulled, already.
+        AlreadyEnded = 4 "already_ended",
+        /// An end before the beginning.
+        EndsBeforeStart = 5 "ends_before_start",
+        /// A version that is there already says something else.
+        VersionRepeated = 6 "version_repeated",
+        /// Two versions are in force at once.
+        VersionsOverlap = 7 "versions_overlap",
+        /// The id is registered under another controller.
+        OtherController = 8 "other_controller",
+        /// The country is not that of the importer's registration.
+        OtherCountry = 9 "other_country",
+        /// The law data know no such kind of mechanism.
+        UnknownMechanismKind = 10 "unknown_mechanism_kind",
+        /// The kind of mechanism belongs to another law.
+        OtherRegime = 11 "other_regime",
+        /// Standard contractual clauses without their module.
+        ModuleMissing = 12 "module_missing",
+        /// A module of what has none.
+        ModuleGiven = 13 "module_given",
+        /// No law document of this hash, name and version is known.
+        UnknownLaw = 14 "unknown_law",
+        /// Somebody has to approve it.
+        ApproverMissing = 15 "approver_missing",
+        /// Whoever publishes it may not approve it.
+        ApproverIsPublisher = 16 "approver_is_publisher",
+        /// A term is mapped to itself.
+        MapsToItself = 17 "maps_to_itself",
+    }
 }

@@ -62,7 +62,7 @@ impl Mechanism {
     pub fn of(id: &Id, versions: &[Version<'_>], stops: &[Timestamp]) -> Option<Mechanism> {
         let newest = versions.iter().max_by_key(|version| (version.at, version.position))?.body;
         let mut sorted: Vec<(Timestamp, &Version<'_>)> =
-            versions.iter().filter_map(|version| Some((begins(version.body)?, version))).collect();
+            versions.iter().filter_map(|version| Some((version.body.in_force_from()?, version))).collect();
         sorted.sort_by_key(|(from, version)| (*from, version.at, version.position));
         let mut periods = Vec::with_capacity(sorted.len());
         for (n, (from, version)) in sorted.iter().enumerate() {
@@ -115,10 +115,12 @@ impl Mechanism {
     }
 }
 
-/// The later of signature and first day.
-fn begins(body: &TransferMechanismRegistered) -> Option<Timestamp> {
-    let first = body.effective_at.as_ref().map(|day| day.begins());
-    body.signed_at.into_iter().chain(first).max()
+impl TransferMechanismRegistered {
+    /// The later of signature and first day.
+    pub fn in_force_from(&self) -> Option<Timestamp> {
+        let first = self.effective_at.as_ref().map(|day| day.begins());
+        self.signed_at.into_iter().chain(first).max()
+    }
 }
 
 impl Period {

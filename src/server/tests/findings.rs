@@ -38,12 +38,32 @@ fn clauses(place: &Place) -> pb::event::Body {
         mechanism_id: "scc-1".to_owned(),
         regime: pb::TransferRegime::Eu as i32,
         kind: "A46-2-c".to_owned(),
+        module: Some(1),
         exporter: "kstar".to_owned(),
         importer: "hq".to_owned(),
         importer_country: "CN".to_owned(),
         signed_at: Some(crate::cli::record::timestamp(place.clock.now())),
         ..Default::default()
     }))
+}
+
+/// The parties of the contract: registers refuse what names strangers.
+async fn register_parties(running: &Running, place: &Place) {
+    let kstar = pb::ControllerRegistered {
+        controller: "kstar".to_owned(),
+        legal_name: "KSTAR".to_owned(),
+        country: "DE".to_owned(),
+        ..Default::default()
+    };
+    say(running, place, 201, pb::event::Body::ControllerRegistered(Box::new(kstar)), false).await;
+    let hq = pb::RecipientRegistered {
+        recipient_id: "hq".to_owned(),
+        legal_name: "KSTAR HQ".to_owned(),
+        role: pb::RecipientRole::Controller as i32,
+        country: "CN".to_owned(),
+        ..Default::default()
+    };
+    say(running, place, 202, pb::event::Body::RecipientRegistered(Box::new(hq)), false).await;
 }
 
 async fn findings(running: &Running, at_least: u64) -> (Vec<pb::Finding>, pb::FindingBasis) {
@@ -62,6 +82,7 @@ async fn a_transfer_without_a_mechanism_is_found_and_a_later_one_does_not_cure_i
     assert!(found.iter().all(|found| !found.code.starts_with("F-TRANSFER")), "nothing ticked yet: {found:?}");
     assert_eq!((from.tick, from.law.as_str(), from.unjudged), (None, "custody-law 2026-11", 0));
     place.clock.advance_ms(11 * MINUTE);
+    register_parties(&running, &place).await;
     say(&running, &place, 2, clauses(&place), false).await;
     let covered = say(&running, &place, 3, transferred(), true).await;
     running.app().tick_detectors().await.unwrap();

@@ -22,6 +22,7 @@ macro_rules! breach {
                     subjects: Option<u64>,
                     /// Records concerned, about.
                     records: Option<u64>,
+                    reason: Option<Id>,
                 }
                 matter {
                     narrative,
@@ -41,6 +42,7 @@ macro_rules! breach {
                     cn_grade: Option<CnGrade>,
                     /// Measures taken, by code.
                     measures: List<Id, { limits::LIST }>,
+                    reason: Option<Id>,
                 }
                 matter {
                     narrative,

@@ -25,6 +25,7 @@ macro_rules! registers {
                     eu_representative_org: Option<Title>,
                     cn_agent_org: Option<Title>,
                     lead_authority: Option<Id>,
+                    reason: Option<Id>,
                 }
             }
             /// A service of the company. GDPR 30; PIPL 38-40.
@@ -45,6 +46,7 @@ macro_rules! registers {
                     account_services: List<Id, { limits::LIST }>,
                     directed_at_children: Option<bool>,
                     successor_custodian: Option<Id>,
+                    reason: Option<Id>,
                 }
             }
             /// What emitters name instead of repeating it: purposes, categories, safeguards. The revision is the
@@ -68,6 +70,7 @@ macro_rules! registers {
                     assessment_ref: Option<Id>,
                     /// From when on it applies; `occurred_at` if not stated.
                     effective_at: Option<Timestamp>,
+                    reason: Option<Id>,
                 }
             }
             /// The activity is not performed any more. GDPR 30(1).
@@ -92,6 +95,7 @@ macro_rules! registers {
                     declared: List<DeclaredPurpose, { limits::LIST }>,
                     effective_at: Option<Timestamp> = required,
                     change_kind: Option<PolicyChange>,
+                    reason: Option<Id>,
                 }
             }
             /// A version of the law data was adopted. GDPR 24.
@@ -101,6 +105,7 @@ macro_rules! registers {
                     version: Option<Id> = required,
                     sha256: Option<Digest> = required,
                     effective_at: Option<Timestamp> = required,
+                    reason: Option<Id>,
                 }
             }
             /// What an unknown term means; it applies to the past too. GDPR 30.
@@ -125,6 +130,7 @@ macro_rules! registers {
                     /// How many people were told.
                     told: Option<u64>,
                     successor_custodian: Option<Id>,
+                    reason: Option<Id>,
                 }
             }
             /// A service has ended. PIPL 47(1)(2).
@@ -134,6 +140,7 @@ macro_rules! registers {
                     /// When it ended; `occurred_at` if not stated.
                     end_at: Option<Timestamp>,
                     successor_custodian: Option<Id>,
+                    reason: Option<Id>,
                 }
             }
         }

@@ -43,6 +43,7 @@ macro_rules! retention {
                     review_at: Option<Timestamp>,
                     /// Whether the person must not be told.
                     confidential: Option<bool>,
+                    reason: Option<Id>,
                 }
                 index {
                     /// Selects one slot; all if not stated.

@@ -29,6 +29,7 @@ macro_rules! sharing {
                     sdk: Option<SdkInfo>,
                     privacy_url: Option<Url>,
                     channel: Option<RecipientChannel>,
+                    reason: Option<Id>,
                 }
             }
             /// The recipient gets nothing any more. GDPR 28(3)(g); PIPL 21.

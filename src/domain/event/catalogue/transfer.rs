@@ -60,6 +60,7 @@ macro_rules! transfer {
                     measures: List<Id, { limits::LIST }>,
                     competent_authority: Option<Id>,
                     filing: Option<Filing>,
+                    reason: Option<Id>,
                 }
             }
             /// The mechanism allows nothing until it is registered again. SCC Clause 16; PIPL 38.
@@ -86,6 +87,7 @@ macro_rules! transfer {
                     result: Option<AssessmentResult> = required,
                     valid_until: Option<Timestamp>,
                     document_sha256: Option<Digest>,
+                    reason: Option<Id>,
                 }
             }
             /// A risk was assessed; the approver is named as staff. GDPR 35, 36; PIPL 55, 56.
@@ -97,6 +99,7 @@ macro_rules! transfer {
                     result: Option<AssessmentResult> = required,
                     valid_until: Option<Timestamp>,
                     document_sha256: Option<Digest>,
+                    reason: Option<Id>,
                 }
             }
         }
