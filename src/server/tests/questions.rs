@@ -22,6 +22,23 @@ async fn say(running: &Running, place: &Place, (n, who): (u8, u8), body: pb::eve
     client(running).await.ingest().record_event(request).await.unwrap().into_inner().receipt.unwrap().position
 }
 
+/// What an activity names has to be registered before it.
+async fn register_service(running: &Running, place: &Place) {
+    let kstar = pb::ControllerRegistered {
+        controller: "kstar".to_owned(),
+        legal_name: "KSTAR".to_owned(),
+        country: "CN".to_owned(),
+        ..Default::default()
+    };
+    say(running, place, (201, 0), pb::event::Body::ControllerRegistered(Box::new(kstar))).await;
+    let solar = pb::ServiceRegistered {
+        service: "solar".to_owned(),
+        owner: "kstar".to_owned(),
+        ..Default::default()
+    };
+    say(running, place, (202, 0), pb::event::Body::ServiceRegistered(solar)).await;
+}
+
 fn activity() -> pb::event::Body {
     pb::event::Body::ActivityRegistered(Box::new(pb::ActivityRegistered {
         activity: "newsletter".to_owned(),
@@ -68,6 +85,7 @@ async fn check(running: &Running, who: u8, at_least: u64) -> pb::CheckUseRespons
 async fn a_service_asks_before_it_acts() {
     let place = Place::new();
     let running = place.start().await.unwrap();
+    register_service(&running, &place).await;
     let registered = say(&running, &place, (1, 0), activity()).await;
     let before = check(&running, 1, registered).await;
     assert!(!before.allowed && !before.subject_known && before.periods_not_judged);
