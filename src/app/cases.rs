@@ -155,6 +155,7 @@ impl Case {
                         version: Some(version.clone()),
                         sha256: Some(law.sha256()),
                         effective_at: Some(first),
+                        ..LawDataActivated::default()
                     };
                     events
                         .push((self.own(Body::LawDataActivated(Box::new(body)), first, events.len()), first));

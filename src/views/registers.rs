@@ -61,6 +61,8 @@ pub struct Registers {
     pub assessments: BTreeMap<Id, History<Assessment>>,
     pub mappings: BTreeMap<Id, History<MappingAdded>>,
     pub laws: History<LawDataActivated>,
+    /// Notices and ends of services.
+    pub others: History<Body>,
     /// A law that counts instead of whatever was adopted, to see what it would change.
     pub as_if: Option<&'static Law>,
 }
@@ -168,6 +170,9 @@ impl Registers {
             }
             Body::LawDataActivated(b) => put(&mut self.laws, position, b.effective_at.unwrap_or(at), *b),
             Body::MappingAdded(b) => keep!(mappings, b, term, at),
+            other @ (Body::ServiceTerminationNotified(_) | Body::ServiceTerminated(_)) => {
+                put(&mut self.others, position, at, other)
+            }
             // Others are asked for with their history only: `book`.
             _ => {}
         }
