@@ -14,6 +14,7 @@ use super::files::{Files, Lines};
 use super::manifest::{Manifest, REGISTERS};
 use super::report::{Claim, Verdict};
 use super::{Stop, malformed};
+use crate::domain::event::About;
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::limits;
@@ -75,9 +76,18 @@ impl Registers {
         let id = |field: &&str| {
             let valid = |value: &Value| value.as_str()?.parse::<Id>().ok();
             let wrong = || Error::malformed("body", format_args!("has no valid {field}"));
-            body.get(*field).map(|value| valid(value).ok_or_else(wrong))
+            let mut names = field.split('.');
+            let mut value = body.get(names.next()?);
+            for name in names {
+                value = value.and_then(|value| value.get(name));
+            }
+            value.map(|value| valid(value).ok_or_else(wrong))
         };
         let ids = fields.iter().filter_map(id).collect::<Result<Vec<Id>, Error>>()?;
+        // About one person, of whom no register is kept.
+        if ids.is_empty() && header.event_type.about() == About::Anybody {
+            return Ok(());
+        }
         // No id holds a blank, so no two lists of ids read the same.
         let entry = self.entries.entry((header.event_type.as_str(), ids.join(" "))).or_default();
         entry.versions += 1;

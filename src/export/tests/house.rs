@@ -113,6 +113,36 @@ fn registered(n: u64) -> Option<Body> {
             result: Some(AssessmentResult::ALL[0]),
             ..Default::default()
         })),
+        27 => Body::RetentionRulePublished(Box::new(RetentionRulePublished {
+            rule: Some(RetentionRule {
+                id: id("keep-1"),
+                kind: RuleKind::Keep,
+                matches: None,
+                anchor: Anchor::Collected,
+                causes: Default::default(),
+                period: "P1Y".parse().unwrap(),
+                year_end: false,
+                tz: chrono_tz::Asia::Shanghai,
+                on_expiry: None,
+                law_of: None,
+                legal: None,
+                from: None,
+                to: None,
+                replaces: None,
+            }),
+            reason: None,
+        })),
+        28 => Body::LegalHoldPlaced(Box::new(LegalHoldPlaced {
+            // The second is on one person, whom nobody names here, and is no entry.
+            hold_id: (n < 30).then(|| id("hold-1")),
+            ground: Some(HoldGround::Court),
+            ..Default::default()
+        })),
+        29 => Body::BreachDetected(Box::new(BreachDetected {
+            breach_id: Some(id("breach-1")),
+            aware_at: at("2026-03-01T08:00:00Z"),
+            ..Default::default()
+        })),
         _ => return None,
     })
 }

@@ -53,11 +53,14 @@ fn a_bundle_lists_what_is_in_force_at_its_end_and_what_is_registered_ahead() {
     let expected = [
         ("ActivityRegistered", "metering", said, 38, 4),
         ("AssessmentRecorded", "pipia metering", said, 55, 2),
+        ("BreachDetected", "breach-1", said, 59, 2),
+        ("LegalHoldPlaced", "hold-1", said, 28, 1),
         ("MappingAdded", "purpose stats", said, 15, 1),
         ("MappingAdded", "purpose stats solar-app", said, 45, 1),
         ("PolicyPublished", "privacy", "2026-02-01T00:00:00.000Z", 35, 2),
         ("PolicyPublished", "privacy", "2026-06-01T00:00:00.000Z", 5, 2),
         ("RecipientRegistered", "maps", said, 43, 2),
+        ("RetentionRulePublished", "keep-1", said, 57, 2),
         ("ServiceRegistered", "solar", said, 30, 2),
         ("TransferMechanismRegistered", "scc-1", said, 48, 2),
         ("TransferMechanismSuspended", "scc-1", said, 53, 2),
@@ -76,8 +79,8 @@ fn what_is_claimed_is_what_the_events_here_say() {
     let house = House::of(37);
     let dir = tempfile::tempdir().unwrap();
     for (from, to, claimed) in [
-        (0, 37, "9 entries follow from the events"),
-        (16, 37, "6 entries follow from the events here; what was registered before position 16 is not"),
+        (0, 37, "12 entries follow from the events"),
+        (16, 37, "9 entries follow from the events here; what was registered before position 16 is not"),
         (36, 37, "0 entries follow from the events here;"),
         (12, 12, "0 entries follow from the events here;"),
     ] {
@@ -209,6 +212,34 @@ fn ids_and_times_that_are_none_are_refused() {
     let mut registers = Registers::default();
     add(&mut registers, 0, &policy(r#"{"version":"v1","newer":[{}]}"#)).unwrap();
     assert_eq!(registers.lines().count(), 1, "a field that is newer than this program is kept as it stands");
+}
+
+#[test]
+fn every_register_event_is_an_entry_and_a_hold_on_one_person_is_none() {
+    let at = "2026-03-01T08:00:00.000Z";
+    let mut registers = Registers::default();
+    let events = [
+        ("RetentionRulePublished", r#"{"rule":{"id":"keep-2","newer":{"id":"x"}}}"#, "keep-2"),
+        ("RetentionRuleAnnulled", r#"{"rule":"keep-2","version":"2","reason":"wrong"}"#, "keep-2 2"),
+        ("LegalHoldPlaced", r#"{"hold_id":"h-1","ground":"court"}"#, "h-1"),
+        ("LegalHoldReleased", r#"{"hold_id":"h-1"}"#, "h-1"),
+        ("BreachDetected", r#"{"breach_id":"b-1"}"#, "b-1"),
+        ("BreachAssessed", r#"{"breach_id":"b-1"}"#, "b-1"),
+        ("BreachNotified", r#"{"breach_id":"b-1"}"#, "b-1"),
+        ("BreachClosed", r#"{"breach_id":"b-1"}"#, "b-1"),
+    ];
+    for (position, (kind, body, _)) in (0..).zip(events) {
+        add(&mut registers, position, &header(kind, at, at, false, body)).unwrap();
+    }
+    add(&mut registers, 8, &header("LegalHoldPlaced", at, at, false, r#"{"ground":"court"}"#)).unwrap();
+    let lines: Vec<String> = registers.lines().map(|line| String::from_utf8(line).unwrap() + "\n").collect();
+    let told: Vec<(String, String)> =
+        rows(&lines.concat()).into_iter().map(|(kind, id, ..)| (kind, id)).collect();
+    let mut expected = events.map(|(kind, _, id)| (kind.to_owned(), id.to_owned())).to_vec();
+    expected.sort();
+    assert_eq!(told, expected);
+    let wrong = header("RetentionRulePublished", at, at, false, r#"{"rule":{"id":"a b"}}"#);
+    assert!(matches!(add(&mut Registers::default(), 0, &wrong), Err(Error::Malformed { .. })));
 }
 
 /// An event of few registers, ids and times, so that they meet often.
