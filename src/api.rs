@@ -18,6 +18,7 @@ pub mod laws;
 pub mod ledger;
 pub mod page;
 pub mod pipeline;
+pub mod processing;
 pub mod questions;
 pub mod registers;
 pub mod report;

@@ -21,6 +21,7 @@ pub mod locators;
 pub mod matter;
 pub mod mirror;
 pub mod own;
+pub mod processing;
 pub mod questions;
 pub mod record;
 pub mod registers;

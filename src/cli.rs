@@ -25,7 +25,10 @@ pub mod recover;
 pub mod register;
 pub mod report;
 pub mod restore;
+pub mod ropa;
+pub mod sdks;
 pub mod serve;
+pub mod sheets;
 pub mod status;
 pub mod subject;
 pub mod terms;
@@ -103,6 +106,12 @@ enum Command {
     /// The law data: known, adopted, and what another document would change
     #[command(subcommand)]
     Law(law::Law),
+    /// The record of processing activities (GDPR 30)
+    Ropa(ropa::Ropa),
+    /// SDKs: what was declared against what was seen
+    Sdks(sdks::Sdks),
+    /// What an app collects and with whom it shares, for its users
+    AppLists(sdks::AppLists),
     /// Show how the service is doing
     Status(status::Status),
     /// Look after the views
@@ -191,6 +200,9 @@ fn run(cli: Cli) -> Outcome {
         Command::Population(command) => block_on(population::run(command, output)),
         Command::Terms(command) => block_on(terms::run(command, output)),
         Command::Law(command) => block_on(law::run(command, output)),
+        Command::Ropa(command) => block_on(ropa::run(command, output)),
+        Command::Sdks(command) => block_on(sdks::run(command, output)),
+        Command::AppLists(command) => block_on(sdks::app_lists(command, output)),
         Command::Status(command) => block_on(status::run(command, output)),
         Command::Views(command) => block_on(views::run(command, output)),
         Command::Bench(command) => block_on(bench::run(command, output)),
@@ -240,6 +252,8 @@ mod tests {
             "custody activity new --activity a --service s --purpose improvement:consent --controller c",
             "custody register apply registers.toml",
             "custody init --from policy.toml --check --language zh",
+            "custody register export retention_rule --format csv --bom --out r.csv",
+            "custody register import r.xlsx --kind retention_rule --sheet S --check --import-id i --reason new_rule",
             "custody register apply registers.toml --check --import-id 2026-11 --reason new_contract",
             "custody register list mechanism scc-1 --state in_force --as-of 2026-01-01T00:00:00Z",
             "custody register show assessment tia --known-at 7",
@@ -265,6 +279,11 @@ mod tests {
             "custody findings close key --reason corrected --note n",
             "custody transfers uncovered --importer aws --occurred-from 2026-01-01T00:00:00Z",
             "custody transfers counters",
+            "custody transfers list --format xlsx --out t.xlsx --lang zh",
+            "custody ropa --cn --count-people --format csv --bom --out r.csv",
+            "custody ropa --processor --as-of 2026-01-01T00:00:00Z --known-at 7",
+            "custody sdks --format jsonl",
+            "custody app-lists --service solar --shared",
             "custody status --server http://127.0.0.1:1 --token-file t",
             "custody views rebuild",
             "custody fsck --offline --data-dir d --keyring k",

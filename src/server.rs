@@ -31,6 +31,7 @@ use crate::api::ingest::Ingest;
 use crate::api::keys::Keys as KeysApi;
 use crate::api::laws::Laws as LawsApi;
 use crate::api::ledger::Ledger as LedgerApi;
+use crate::api::processing::Processing as ProcessingApi;
 use crate::api::questions::Questions as QuestionsApi;
 use crate::api::registers::Registers as RegistersApi;
 use crate::api::subjects::Subjects;
@@ -210,6 +211,7 @@ fn routes(
         .add_service(Guarded::new(TermsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(KeysApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LawsApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(ProcessingApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LedgerApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(Admin::new(app()).into_server(), gate)))
 }

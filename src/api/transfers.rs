@@ -1,5 +1,6 @@
 //! The register of transfers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
@@ -11,8 +12,10 @@ use crate::api::page::Token;
 use crate::api::terms::{number, term, terms, time};
 use crate::app::findings::{Basis, Wanted};
 use crate::app::{App, Error};
-use crate::domain::event::TransferRegime;
+use crate::domain::event::{AssessmentKind, AssessmentResult, TransferRegime};
+use crate::domain::id::Id;
 use crate::domain::law;
+use crate::domain::time::Timestamp;
 use crate::domain::transfer::{By, Short, Verdict};
 use crate::domain::vocabulary::Kind;
 use crate::limits;
@@ -20,6 +23,7 @@ use crate::pb;
 use crate::pb::transfer_service_server::{TransferService, TransferServiceServer};
 use crate::views::counter::{Counter, People, year_begins};
 use crate::views::flows::FlowLine;
+use crate::views::registers::Assessment;
 use crate::views::stretch::Scope;
 
 pub struct Transfers {
@@ -153,6 +157,38 @@ fn transfer_line(line: &FlowLine, people: u64, from: &Basis) -> pb::TransferLine
         last: time(line.last),
         positions: line.samples.clone(),
         mechanism: mechanism.map(|entry| Value::write(&*entry.body)),
+        assessments: key.verdict.mechanism().map(|id| assessments(id, from)).unwrap_or_default(),
+    }
+}
+
+/// What a mechanism rests on, oldest first.
+fn assessments(mechanism: &Id, from: &Basis) -> Vec<pb::AssessmentMade> {
+    let of: BTreeSet<&Id> = from.registers.assessed_for(mechanism).into_iter().collect();
+    let made = of.into_iter().flat_map(|of| {
+        let history = from.registers.assessments.get(of).into_iter().flatten();
+        history.map(move |entry| (entry.from, of, &entry.body))
+    });
+    let mut made: Vec<_> = made.collect();
+    made.sort_by_key(|(at, of, _)| (*at, *of));
+    let one = |(at, of, body): (Timestamp, &Id, &Arc<Assessment>)| {
+        assessment(of, at, body.kind, body.result, body.valid_until)
+    };
+    made.into_iter().map(one).collect()
+}
+
+pub(crate) fn assessment(
+    of: &Id,
+    at: Timestamp,
+    kind: AssessmentKind,
+    result: AssessmentResult,
+    valid_until: Option<Timestamp>,
+) -> pb::AssessmentMade {
+    pb::AssessmentMade {
+        subject_matter: of.to_string(),
+        kind: kind.number(),
+        result: result.number(),
+        at: time(at),
+        valid_until: valid_until.and_then(time),
     }
 }
 

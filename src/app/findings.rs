@@ -198,7 +198,7 @@ impl Wanted {
 }
 
 impl Basis {
-    fn of(ask: &Ask, known_at: u64, now: Timestamp) -> Result<Basis, Error> {
+    pub(crate) fn of(ask: &Ask, known_at: u64, now: Timestamp) -> Result<Basis, Error> {
         let registers = lock::read(&ask.generation.shared.registers).clone();
         let law = registers.law(now, known_at);
         Ok(Basis { registers, applied: ask.applied, unjudged: ask.unjudged(known_at)?, law })

@@ -22,6 +22,7 @@ use crate::pb::ingest_service_client::IngestServiceClient;
 use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::law_service_client::LawServiceClient;
 use crate::pb::ledger_service_client::LedgerServiceClient;
+use crate::pb::processing_service_client::ProcessingServiceClient;
 use crate::pb::question_service_client::QuestionServiceClient;
 use crate::pb::register_service_client::RegisterServiceClient;
 use crate::pb::subject_service_client::SubjectServiceClient;
@@ -189,6 +190,10 @@ impl Client {
         RegisterServiceClient::new(self.transport.clone())
             .max_encoding_message_size(limits::MESSAGE_BYTES)
             .max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn processing(&self) -> ProcessingServiceClient<Transport> {
+        ProcessingServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {

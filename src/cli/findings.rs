@@ -7,6 +7,7 @@ use crate::cli::exit::Outcome;
 use crate::cli::json;
 use crate::cli::output::Output;
 use crate::cli::report::time;
+use crate::cli::sheets::{Files, findings as sheets};
 use crate::pb;
 
 #[derive(Debug, Subcommand)]
@@ -45,8 +46,8 @@ pub struct List {
     /// Wait until the views have reached this position
     #[arg(long, value_name = "POSITION")]
     at_least: Option<u64>,
-    #[arg(long, value_enum, default_value_t = Language::En)]
-    language: Language,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     remote: Remote,
 }
@@ -131,47 +132,48 @@ pub async fn all(
     }
 }
 
-async fn list_all(list: List, output: Output) -> Outcome {
+/// Those that are not closed.
+pub async fn open(client: &Client) -> Result<Vec<pb::Finding>, tonic::Status> {
+    let request = pb::ListFindingsRequest { states: not_closed(), page_size: 1_000, ..Default::default() };
+    Ok(all(client, request).await?.0)
+}
+
+fn not_closed() -> Vec<i32> {
     let open = [pb::FindingState::Open, pb::FindingState::Acknowledged, pb::FindingState::Reopened];
-    let states = if list.closed { Vec::new() } else { open.map(i32::from).to_vec() };
+    open.map(i32::from).to_vec()
+}
+
+async fn list_all(list: List, output: Output) -> Outcome {
     let request = pb::ListFindingsRequest {
         codes: list.codes,
-        states,
+        states: if list.closed { Vec::new() } else { not_closed() },
         known_at: list.known_at,
         at_least: list.at_least,
         page_size: 1_000,
         ..Default::default()
     };
     let (findings, from) = all(&list.remote.connect().await?, request).await?;
-    print(&findings, &from, list.language == Language::Zh, output)
+    give(&findings, &from, &list.files, output)
 }
 
-/// The findings as a table, with what they were computed from.
-pub fn print(findings: &[pb::Finding], from: &pb::FindingBasis, chinese: bool, output: Output) -> Outcome {
+/// The findings as a table or a file, with what they were computed from.
+pub fn give(findings: &[pb::Finding], from: &pb::FindingBasis, files: &Files, output: Output) -> Outcome {
     if output.json {
         return findings.iter().try_for_each(|found| Ok(output.line(&json::text("Finding", found)?)?));
     }
-    let row = |found: &pb::Finding| {
-        vec![
-            severity(found.severity()).to_owned(),
-            found.count.to_string(),
-            time(found.last.as_ref()),
-            state(found.state()).to_owned(),
-            text(found.rule.as_ref(), chinese).map(|text| text.title.clone()).unwrap_or_default(),
-            found.key.clone(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = findings.iter().map(row).collect();
-    output.table(&["severity", "count", "last", "state", "what", "key"], &rows)?;
-    let tick = time(from.tick.as_ref());
-    let absence = if tick.is_empty() { "not judged yet".to_owned() } else { format!("judged as of {tick}") };
-    output.note(&format!(
-        "{} findings; below position {}; {}; rules {}; what rests on absence: {absence}",
-        findings.len(),
-        from.computed_at,
-        from.law,
-        from.rules,
-    ));
+    files.give(&sheets::findings(findings, from, files.language()), &sheets::SHOWN, output)?;
+    if files.is_table() {
+        let tick = time(from.tick.as_ref());
+        let absence =
+            if tick.is_empty() { "not judged yet".to_owned() } else { format!("judged as of {tick}") };
+        output.note(&format!(
+            "{} findings; below position {}; {}; rules {}; what rests on absence: {absence}",
+            findings.len(),
+            from.computed_at,
+            from.law,
+            from.rules,
+        ));
+    }
     Ok(())
 }
 

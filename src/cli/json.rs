@@ -6,7 +6,9 @@
 use std::sync::OnceLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, SerializeOptions};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, EnumDescriptor, Kind, MessageDescriptor, SerializeOptions,
+};
 use serde_json::Value;
 
 use crate::cli::exit::{Exit, Failure};
@@ -56,28 +58,58 @@ fn safe(message: &str) -> String {
 /// Puts the prefix before names of enums that were given without it: `contract` becomes
 /// `LEGAL_BASIS_CONTRACT`. What is no name of the enum stays, and is refused when it is parsed.
 pub fn spell_out(name: &str, value: &mut Value) {
-    spell_out_fields(&descriptor(name), value);
+    spell_out_all(name, value);
 }
 
-fn spell_out_fields(message: &MessageDescriptor, value: &mut Value) {
+/// The same, and the path of the first field whose word is no name of its enum.
+pub fn spell_out_all(name: &str, value: &mut Value) -> Option<String> {
+    let mut unknown = None;
+    respell(&descriptor(name), value, "", &mut |names, word, path| {
+        let short = word.to_ascii_uppercase();
+        let full = names.default_value().name().replace("UNSPECIFIED", &short);
+        if names.get_value_by_name(&full).is_some() {
+            return Some(full);
+        }
+        if names.get_value_by_name(&short).is_none() && unknown.is_none() {
+            unknown = Some(path.to_owned());
+        }
+        None
+    });
+    unknown
+}
+
+/// Takes the prefix away: `LEGAL_BASIS_CONTRACT` becomes `contract`.
+pub fn shorten(name: &str, value: &mut Value) {
+    respell(&descriptor(name), value, "", &mut |names, word, _| {
+        let prefix = names.default_value().name().strip_suffix("UNSPECIFIED")?.to_owned();
+        word.strip_prefix(&prefix).map(str::to_ascii_lowercase)
+    });
+}
+
+/// What a name of an enum becomes, by the enum and the path of the field; `None` leaves it.
+type Respell<'a> = dyn FnMut(&EnumDescriptor, &str, &str) -> Option<String> + 'a;
+
+fn respell(message: &MessageDescriptor, value: &mut Value, at: &str, respelled: &mut Respell<'_>) {
     let Value::Object(fields) = value else { return };
     for (name, value) in fields {
         let Some(field) = message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name))
         else {
             continue;
         };
+        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
         let values = match value {
             Value::Array(values) => values.as_mut_slice(),
             single => std::slice::from_mut(single),
         };
         match field.kind() {
-            Kind::Message(inner) => values.iter_mut().for_each(|value| spell_out_fields(&inner, value)),
+            Kind::Message(inner) => {
+                values.iter_mut().for_each(|value| respell(&inner, value, &path, respelled))
+            }
             Kind::Enum(names) => {
                 for value in values {
-                    let Some(short) = value.as_str().map(str::to_ascii_uppercase) else { continue };
-                    let full = names.default_value().name().replace("UNSPECIFIED", &short);
-                    if names.get_value_by_name(&full).is_some() {
-                        *value = Value::String(full);
+                    let word = value.as_str().and_then(|word| respelled(&names, word, &path));
+                    if let Some(word) = word {
+                        *value = Value::String(word);
                     }
                 }
             }

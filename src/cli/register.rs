@@ -3,6 +3,7 @@
 
 mod end;
 mod file;
+pub mod sheet;
 mod show;
 
 use base64::Engine;
@@ -209,6 +210,10 @@ pub enum Register {
     History(show::History),
     /// Record everything that a file registers, or only show what it would change
     Apply(file::Apply),
+    /// Write a register as a file for a spreadsheet
+    Export(sheet::Export),
+    /// Record everything that a spreadsheet registers, or only show what it would change
+    Import(Box<sheet::Import>),
     /// End, suspend, release, close or annul an entry
     End(end::End),
 }
@@ -219,6 +224,8 @@ pub async fn run(command: Register, output: Output) -> Outcome {
         Register::Show(one) => show::show(one, output).await,
         Register::History(history) => show::history(history, output).await,
         Register::Apply(apply) => file::apply(apply, output).await,
+        Register::Export(export) => sheet::export(export, output).await,
+        Register::Import(import) => sheet::import(*import, output).await,
         Register::End(end) => end::run(end, output).await,
     }
 }

@@ -4,10 +4,12 @@ use clap::{Args, Subcommand};
 
 use crate::cli::client::{Client, Remote};
 use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::findings;
 use crate::cli::json;
 use crate::cli::output::Output;
 use crate::cli::record::timestamp;
-use crate::cli::report::time;
+use crate::cli::sheets::Files;
+use crate::cli::sheets::transfers::{self as sheets, Beside};
 use crate::domain::time::Timestamp;
 use crate::pb;
 
@@ -40,6 +42,8 @@ pub struct List {
     #[arg(long, value_name = "POSITION")]
     at_least: Option<u64>,
     #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
     remote: Remote,
 }
 
@@ -52,14 +56,16 @@ pub struct Counters {
 pub async fn run(command: Transfers, output: Output) -> Outcome {
     match command {
         Transfers::List(list) => {
-            let (request, remote) = list.into_wire();
-            let lines = all(&remote.connect().await?, request).await?;
-            print(&lines, output)
+            let (request, files, remote) = list.into_wire();
+            let client = remote.connect().await?;
+            let (lines, from) = all(&client, request).await?;
+            give(&client, &lines, from, &files, output).await
         }
         Transfers::Uncovered(list) => {
-            let (request, remote) = list.into_wire();
-            let lines = uncovered(&remote.connect().await?, request).await?;
-            print(&lines, output)?;
+            let (request, files, remote) = list.into_wire();
+            let client = remote.connect().await?;
+            let (lines, from) = uncovered(&client, request).await?;
+            give(&client, &lines, from, &files, output).await?;
             if lines.is_empty() {
                 return Ok(());
             }
@@ -75,7 +81,7 @@ pub async fn run(command: Transfers, output: Output) -> Outcome {
 }
 
 impl List {
-    fn into_wire(self) -> (pb::ListTransfersRequest, Remote) {
+    fn into_wire(self) -> (pb::ListTransfersRequest, Files, Remote) {
         let filter = pb::TransferFilter {
             occurred_from: self.occurred_from.map(timestamp),
             occurred_to: self.occurred_to.map(timestamp),
@@ -90,7 +96,7 @@ impl List {
             page_token: String::new(),
             at_least: self.at_least,
         };
-        (request, self.remote)
+        (request, self.files, self.remote)
     }
 }
 
@@ -98,13 +104,13 @@ impl List {
 pub async fn all(
     client: &Client,
     mut request: pb::ListTransfersRequest,
-) -> Result<Vec<pb::TransferLine>, tonic::Status> {
+) -> Result<(Vec<pb::TransferLine>, pb::TransferBasis), tonic::Status> {
     let mut lines = Vec::new();
     loop {
         let page = client.transfers().list_transfers(request.clone()).await?.into_inner();
         lines.extend(page.lines);
         if page.next_page_token.is_empty() {
-            return Ok(lines);
+            return Ok((lines, page.computed_from.unwrap_or_default()));
         }
         request.page_token = page.next_page_token;
     }
@@ -113,7 +119,7 @@ pub async fn all(
 async fn uncovered(
     client: &Client,
     request: pb::ListTransfersRequest,
-) -> Result<Vec<pb::TransferLine>, tonic::Status> {
+) -> Result<(Vec<pb::TransferLine>, pb::TransferBasis), tonic::Status> {
     let pb::ListTransfersRequest { filter, page_size, page_token, at_least } = request;
     let mut request = pb::ListUncoveredTransfersRequest { filter, page_size, page_token, at_least };
     let mut lines = Vec::new();
@@ -121,62 +127,30 @@ async fn uncovered(
         let page = client.transfers().list_uncovered_transfers(request.clone()).await?.into_inner();
         lines.extend(page.lines);
         if page.next_page_token.is_empty() {
-            return Ok(lines);
+            return Ok((lines, page.computed_from.unwrap_or_default()));
         }
         request.page_token = page.next_page_token;
     }
 }
 
-fn print(lines: &[pb::TransferLine], output: Output) -> Outcome {
+/// Prints or writes lines; a file also has the exporters' numbers of the year and the findings that are open.
+async fn give(
+    client: &Client,
+    lines: &[pb::TransferLine],
+    from: pb::TransferBasis,
+    files: &Files,
+    output: Output,
+) -> Outcome {
     if output.json {
         return lines.iter().try_for_each(|line| Ok(output.line(&json::text("TransferLine", line)?)?));
     }
-    let row = |line: &pb::TransferLine| {
-        let name = if line.importer_name.is_empty() { &line.importer } else { &line.importer_name };
-        vec![
-            line.exporter.clone(),
-            name.clone(),
-            format!("{} -> {}", line.from_country, line.to_country),
-            line.purpose.as_ref().map(|purpose| purpose.id.clone()).unwrap_or_default(),
-            outcome(line.outcome()).to_owned(),
-            line.allowed_by.clone(),
-            line.claims.join(", "),
-            line.count.to_string(),
-            line.people.to_string(),
-            time(line.first.as_ref()),
-            time(line.last.as_ref()),
-        ]
-    };
-    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
-    let headings = [
-        "exporter",
-        "importer",
-        "countries",
-        "purpose",
-        "outcome",
-        "by",
-        "claimed",
-        "count",
-        "people",
-        "first",
-        "last",
-    ];
-    Ok(output.table(&headings, &rows)?)
-}
-
-fn outcome(outcome: pb::TransferOutcome) -> &'static str {
-    use pb::TransferOutcome as Outcome;
-    match outcome {
-        Outcome::Domestic => "nothing asked for",
-        Outcome::Adequacy => "adequacy",
-        Outcome::Mechanism => "mechanism",
-        Outcome::Exemption => "exempt",
-        Outcome::BelowThreshold => "below the threshold",
-        Outcome::Expired => "EXPIRED",
-        Outcome::OutOfScope => "OUT OF SCOPE",
-        Outcome::None => "NOTHING",
-        Outcome::Unspecified => "",
+    let mut beside = Beside { from, ..Beside::default() };
+    if !files.is_table() {
+        let counters = pb::ListExportCountersRequest { at_least: None };
+        beside.counters = client.transfers().list_export_counters(counters).await?.into_inner().counters;
+        beside.findings = findings::open(client).await?;
     }
+    files.give(&sheets::transfers(lines, &beside, files.language()), &sheets::SHOWN, output)
 }
 
 fn print_counters(counters: &[pb::ExportCounter], output: Output) -> Outcome {

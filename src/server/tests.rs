@@ -19,12 +19,14 @@ mod laws;
 mod mirror;
 mod operation;
 mod outlived;
+mod processing;
 mod proven;
 mod questions;
 mod registers;
 mod reserve;
 mod risen;
 mod scrub;
+mod sheets;
 mod vault_mark;
 
 struct Place {

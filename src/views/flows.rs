@@ -127,7 +127,8 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn verdict(&self, flow: &Flow, at: Timestamp) -> Verdict {
+    /// What is to be said of a flow at an instant.
+    pub fn verdict(&self, flow: &Flow, at: Timestamp) -> Verdict {
         let law = self.registers.law(self.as_of, self.scope.known_at);
         let asked = self.counters.asked(&flow.exporter, at, law);
         transfer::judge(flow, at, law, self.between(&flow.exporter, &flow.importer), asked.as_deref())

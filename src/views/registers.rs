@@ -105,7 +105,7 @@ fn put<T>(history: &mut History<T>, position: u64, from: Timestamp, body: T) {
 }
 
 /// The entry in force at an instant, of those below a position.
-fn in_force<T>(history: Option<&History<T>>, at: Timestamp, known_at: u64) -> Option<&Entry<T>> {
+pub fn in_force<T>(history: Option<&History<T>>, at: Timestamp, known_at: u64) -> Option<&Entry<T>> {
     history?.iter().rev().find(|entry| entry.from <= at && entry.position < known_at)
 }
 
@@ -291,8 +291,13 @@ impl Registers {
 
     /// The revision that fills in what an event of a shape leaves to its activity, after mappings.
     pub fn resolved(&self, shape: &Shape, at: Timestamp, known_at: u64) -> Option<Revision> {
-        let meant = self.mapped(MappingKind::Activity, shape.activity.as_ref()?, &shape.emitter, known_at);
-        self.activity_at(&meant, at, known_at)
+        self.activity_at(&self.performed(shape, known_at)?, at, known_at)
+    }
+
+    /// The activity that events of a shape name, after mappings.
+    pub fn performed(&self, shape: &Shape, known_at: u64) -> Option<Id> {
+        let stated = shape.activity.as_ref()?;
+        Some(self.mapped(MappingKind::Activity, stated, &shape.emitter, known_at))
     }
 
     /// Where the revisions of a shape's activity begin.

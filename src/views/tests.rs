@@ -7,6 +7,7 @@ mod identity;
 mod judged;
 mod laws;
 mod month;
+mod processing;
 mod scene;
 
 use std::sync::Arc;
