@@ -50,6 +50,14 @@ pub struct Members {
 }
 
 impl App {
+    /// An answer from views that lack something would be believed, and acted on.
+    fn whole(&self) -> Result<(), Error> {
+        match self.views.stale() {
+            Some(_) => Err(Error::ViewsBehind { at: self.views.applied() }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether an activity may touch a person's data, and the instant that was judged.
     pub async fn check_use(
         &self,
@@ -59,6 +67,7 @@ impl App {
         when: When,
     ) -> Result<(UseAnswer, Timestamp), Error> {
         self.at_least(when.at_least).await?;
+        self.whole()?;
         let at = when.as_of.unwrap_or_else(|| self.clock.now());
         // Whoever is known to nobody has nothing here, and may be asked about all the same.
         let subject = match self.who(name, when.as_of).await {
@@ -81,6 +90,7 @@ impl App {
     /// Everybody whom a selector picks.
     pub async fn population(&self, selector: Selector, when: When) -> Result<Population, Error> {
         self.at_least(when.at_least).await?;
+        self.whole()?;
         let now = self.clock.now();
         self.ask(move |ask| Ok(ask.population(&selector, when.as_of, when.known_at, now)?)).await
     }

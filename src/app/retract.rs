@@ -57,6 +57,11 @@ const IDS_TIMES_PEOPLE: usize = 1_200;
 impl App {
     /// Takes events back, and says what that changes; with `check` only the latter.
     pub async fn retract(&self, caller: &Caller, wrong: Wrong, check: bool) -> Result<TakenBack, Error> {
+        if !caller.has(Role::Officer) {
+            // Nobody learns which ids another emitter has used.
+            let own = caller.controller.as_ref().unwrap_or(&self.house.group);
+            caller.may_speak_for(own, &wrong.emitter, None)?;
+        }
         let originals = self.originals(&wrong).await?;
         may_retract(caller, &wrong, &originals)?;
         let mut told = TakenBack { already: already(&originals), ..TakenBack::default() };

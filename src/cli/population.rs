@@ -14,7 +14,7 @@ use crate::pb;
 #[derive(Debug, Subcommand)]
 pub enum Population {
     /// How many, each once
-    Count(Count),
+    Count(Box<Count>),
     /// Their handles; the read is recorded first
     List(Box<List>),
 }
@@ -151,7 +151,7 @@ impl Selector {
 
 pub async fn run(command: Population, output: Output) -> Outcome {
     match command {
-        Population::Count(command) => count(command, output).await,
+        Population::Count(command) => count(*command, output).await,
         Population::List(command) => list(*command, output).await,
     }
 }

@@ -177,7 +177,7 @@ pub struct NewRecipient {
 #[derive(Debug, Subcommand)]
 pub enum Policy {
     /// Publish a version of a privacy policy
-    New(NewPolicy),
+    New(Box<NewPolicy>),
     /// Try your own cases on the rules, offline; exit code 1 if one differs
     Test(cases::Test),
 }
@@ -273,7 +273,7 @@ pub async fn recipient(command: Recipient, output: Output) -> Outcome {
 
 pub async fn policy(command: Policy, output: Output) -> Outcome {
     let new = match command {
-        Policy::New(new) => new,
+        Policy::New(new) => *new,
         Policy::Test(test) => return cases::run(test, output).await,
     };
     let locales: Result<Vec<Value>, Failure> = new.texts.iter().map(|text| locale(text)).collect();

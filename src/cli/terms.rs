@@ -18,7 +18,7 @@ pub enum Terms {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+enum TermKind {
     Purpose,
     Category,
     Activity,
@@ -26,14 +26,14 @@ enum Kind {
     RecordKind,
 }
 
-impl Kind {
+impl TermKind {
     fn wire(self) -> pb::MappingKind {
         match self {
-            Kind::Purpose => pb::MappingKind::Purpose,
-            Kind::Category => pb::MappingKind::Category,
-            Kind::Activity => pb::MappingKind::Activity,
-            Kind::Recipient => pb::MappingKind::Recipient,
-            Kind::RecordKind => pb::MappingKind::RecordKind,
+            TermKind::Purpose => pb::MappingKind::Purpose,
+            TermKind::Category => pb::MappingKind::Category,
+            TermKind::Activity => pb::MappingKind::Activity,
+            TermKind::Recipient => pb::MappingKind::Recipient,
+            TermKind::RecordKind => pb::MappingKind::RecordKind,
         }
     }
 }
@@ -41,7 +41,7 @@ impl Kind {
 #[derive(Debug, Args)]
 pub struct List {
     #[arg(long, value_enum)]
-    kind: Option<Kind>,
+    kind: Option<TermKind>,
     /// What was known at this position
     #[arg(long, value_name = "POSITION")]
     known_at: Option<u64>,
@@ -55,7 +55,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Map {
     #[arg(value_enum)]
-    kind: Kind,
+    kind: TermKind,
     term: String,
     /// What it means: a known term, or an id of the register
     maps_to: String,
@@ -142,6 +142,9 @@ async fn map(command: Map, output: Output) -> Outcome {
     output.table(&["finding", "before", "after"], &rows)?;
     match answer.position {
         Some(position) => Ok(output.line(&format!("recorded at position {position}"))?),
-        None => Ok(output.note("nothing was recorded: without --check it is")),
+        None => {
+            output.note("nothing was recorded: without --check it is");
+            Ok(())
+        }
     }
 }

@@ -149,7 +149,7 @@ pub struct Timeline {
 
 impl Timeline {
     pub fn new(mut steps: Vec<Step>) -> Timeline {
-        steps.sort_by(|a, b| (a.at, a.act, a.recorded_at).cmp(&(b.at, b.act, b.recorded_at)));
+        steps.sort_by_key(|step| (step.at, step.act, step.recorded_at));
         Timeline { steps }
     }
 

@@ -109,11 +109,7 @@ impl Ask {
     }
 
     /// The finding of a key, if there is one, and which records it was raised by.
-    pub fn raised(
-        &self,
-        key: &Key,
-        known_at: Option<u64>,
-    ) -> Result<(Option<Finding>, Vec<(Stretch, Scope)>), Error> {
+    pub fn raised(&self, key: &Key, known_at: Option<u64>) -> Result<(Option<Finding>, RaisedBy), Error> {
         let traced = Traced { code: key.code(), key: Some(key.clone()), stretches: Vec::new() };
         let (all, traced) = self.judge_all(known_at, Some(traced), None)?;
         let stretches = traced.into_iter().map(|(_, stretch, scope)| (stretch, scope)).collect();
@@ -141,7 +137,7 @@ impl Ask {
         known_at: Option<u64>,
         traced: Option<Traced>,
         supposed: Option<(MappingAdded, Timestamp)>,
-    ) -> Result<(Findings, Vec<(Key, Stretch, Scope)>), Error> {
+    ) -> Result<(Findings, Traces), Error> {
         let known_at = known_at.unwrap_or(u64::MAX).min(self.applied);
         // A copy, so that whoever applies events does not wait for this.
         let mut registers = lock::read(&self.generation.shared.registers).clone();
@@ -237,6 +233,11 @@ struct Finder<'a> {
     found: BTreeMap<Key, Finding>,
     traced: Option<Traced>,
 }
+
+/// Records that raised a finding, and of which of them its code is judged.
+pub type RaisedBy = Vec<(Stretch, Scope)>;
+
+type Traces = Vec<(Key, Stretch, Scope)>;
 
 /// Findings of which somebody asks what raised them: one, or all of a code.
 struct Traced {

@@ -1,3 +1,5 @@
+//! Each reason with what gives it and a near miss.
+
 use super::*;
 use crate::domain::consent::Step;
 use crate::domain::event::ConsentKind;

@@ -10,7 +10,8 @@ use crate::app::{Caller, Error};
 use crate::domain::event::IdentityErasureCause;
 use crate::domain::id::SubjectId;
 
-const REASON: Reason = Reason { cause: IdentityErasureCause::Operator, case_id: None, evidence_too: true };
+pub(super) const REASON: Reason =
+    Reason { cause: IdentityErasureCause::Operator, case_id: None, evidence_too: true };
 
 pub(super) async fn record(
     running: &Running,

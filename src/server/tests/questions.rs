@@ -303,6 +303,36 @@ async fn a_retraction_about_many_people_becomes_several() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_from_before_an_erasure_is_a_finding_after_it() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    say(&running, &place, (1, 1), collected("pd:EmailAddress")).await;
+    let old = place.event(2);
+    place.clock.advance_ms(60_000);
+    let gone = place.event(1).people[0].identifiers.first().cloned();
+    let request = pb::FindSubjectRequest { identifier: gone };
+    let found = client(&running).await.subjects().find_subject(request).await.unwrap().into_inner();
+    let subject = crate::app::subjects::Name::Subject(found.candidates[0].subject.parse().unwrap());
+    let never = |_| Ok(());
+    running
+        .app()
+        .erase_watched(&crate::app::Caller::local(), &[subject], super::erasure::REASON, never)
+        .await
+        .unwrap();
+    // Its time is that of the first one.
+    let late = pb::Event { people: place.event(1).people, service: "solar".to_owned(), ..old };
+    let request = pb::RecordEventRequest { event: Some(late) };
+    let receipt = client(&running).await.ingest().record_event(request).await.unwrap().into_inner();
+    let receipt = receipt.receipt.unwrap();
+    assert!(!receipt.attributed);
+    let list = pb::ListFindingsRequest { at_least: Some(receipt.position), ..Default::default() };
+    let found = client(&running).await.findings().list_findings(list).await.unwrap().into_inner().findings;
+    let keys: Vec<&str> = found.iter().map(|finding| finding.key.as_str()).collect();
+    assert!(keys.contains(&"F-LATE-FOR-ERASED emitter=app service=solar"), "{keys:?}");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_vault_sees_of_identifiers_is_in_the_record() {
     let place = Place::new();
     let running = place.start().await.unwrap();
