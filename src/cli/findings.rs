@@ -36,7 +36,7 @@ pub struct List {
     /// Only this code, such as F-TRANSFER-EXPIRED
     #[arg(long = "code")]
     codes: Vec<String>,
-    /// Also those that were closed
+    /// Also those that were closed or cured
     #[arg(long)]
     closed: bool,
     /// What was known at this position
@@ -155,6 +155,7 @@ pub fn print(findings: &[pb::Finding], from: &pb::FindingBasis, chinese: bool, o
         vec![
             severity(found.severity()).to_owned(),
             found.count.to_string(),
+            found.people.map(|people| people.to_string()).unwrap_or_default(),
             time(found.last.as_ref()),
             state(found.state()).to_owned(),
             text(found.rule.as_ref(), chinese).map(|text| text.title.clone()).unwrap_or_default(),
@@ -162,7 +163,7 @@ pub fn print(findings: &[pb::Finding], from: &pb::FindingBasis, chinese: bool, o
         ]
     };
     let rows: Vec<Vec<String>> = findings.iter().map(row).collect();
-    output.table(&["severity", "count", "last", "state", "what", "key"], &rows)?;
+    output.table(&["severity", "count", "people", "last", "state", "what", "key"], &rows)?;
     let tick = time(from.tick.as_ref());
     let absence = if tick.is_empty() { "not judged yet".to_owned() } else { format!("judged as of {tick}") };
     output.note(&format!(
@@ -194,10 +195,12 @@ async fn show_one(show: Show, output: Output) -> Outcome {
         ("policy", rule.clauses.join(", ")),
         ("severity", severity(found.severity()).to_owned()),
         ("count", found.count.to_string()),
+        ("people", people(&found)),
         ("first", time(found.first.as_ref())),
         ("last", time(found.last.as_ref())),
         ("positions", positions.join(" ")),
         ("state", state(found.state()).to_owned()),
+        ("cured", cured(&found)),
     ])?;
     let acts: Vec<Vec<String>> = found
         .acts
@@ -230,6 +233,24 @@ async fn list_rules(rules: Rules, output: Output) -> Outcome {
     Ok(output.table(&["code", "severity", "judged", "what", "law"], &rows)?)
 }
 
+fn people(found: &pb::Finding) -> String {
+    match (found.people, found.erased_people) {
+        (None, _) => "not counted".to_owned(),
+        (Some(all), 0) => all.to_string(),
+        (Some(all), erased) => format!("{all}, of whom {erased} are erased"),
+    }
+}
+
+fn cured(found: &pb::Finding) -> String {
+    match found.cured_count {
+        0 => String::new(),
+        count => {
+            let (raised, at) = (time(found.raised_at.as_ref()), time(found.cured_at.as_ref()));
+            format!("{count}, to be seen from {raised}, cured at {at}")
+        }
+    }
+}
+
 fn text(rule: Option<&pb::Rule>, chinese: bool) -> Option<&pb::RuleText> {
     let rule = rule?;
     if chinese { rule.zh.as_ref() } else { rule.en.as_ref() }
@@ -251,6 +272,7 @@ fn state(state: pb::FindingState) -> &'static str {
         pb::FindingState::Acknowledged => "acknowledged",
         pb::FindingState::Closed => "closed",
         pb::FindingState::Reopened => "reopened",
+        pb::FindingState::Cured => "cured",
         pb::FindingState::Unspecified => "",
     }
 }

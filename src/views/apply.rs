@@ -12,6 +12,7 @@ use crate::record::MarkUse;
 use crate::views::decode::{Decoded, DecodedPart};
 use crate::views::erased;
 use crate::views::exported::{self, Exports};
+use crate::views::findings::Answers;
 use crate::views::fold::{self, fold};
 use crate::views::mark;
 use crate::views::occurrences::Occurrences;
@@ -31,6 +32,8 @@ use crate::views::{Error, lock};
 pub struct Shared {
     pub shapes: RwLock<Shapes>,
     pub registers: RwLock<Registers>,
+    /// What was found last.
+    pub answers: Answers,
 }
 
 /// A row that waits for the commit; `None` removes it.

@@ -2,11 +2,14 @@
 
 mod abroad;
 mod asked;
+mod cured;
 mod faults;
 mod identity;
 mod judged;
 mod laws;
 mod month;
+mod persons;
+mod same;
 mod scene;
 
 use std::sync::Arc;

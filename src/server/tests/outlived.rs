@@ -54,7 +54,9 @@ async fn told(place: &Place) -> [Option<String>; 2] {
         // The views are made anew there; until they know somebody they say so, and not that there is nobody.
         let answer = loop {
             match subjects.get_subject_report(request.clone()).await {
-                Err(status) if status.code() == tonic::Code::DeadlineExceeded => tokio::task::yield_now().await,
+                Err(status) if status.code() == tonic::Code::DeadlineExceeded => {
+                    tokio::task::yield_now().await
+                }
                 answer => break answer.unwrap(),
             }
         };
