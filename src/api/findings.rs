@@ -111,18 +111,19 @@ impl Findings {
             }
         }
         let start = Token::read(&request.page_token, &question)?.unwrap_or(0) as usize;
-        let mut all = self.app.findings(known_before(known_at), request.at_least).await?;
-        all.findings.retain(|found| {
+        let all = self.app.findings(known_before(known_at), request.at_least).await?;
+        let wanted = all.findings.iter().filter(|found| {
             (codes.is_empty() || codes.iter().any(|code| code == found.key.code()))
                 && (states.is_empty() || states.contains(&(state(found.state) as i32)))
                 && severity(found.severity) as i32 >= least as i32
         });
+        let mut wanted: Vec<&Finding> = wanted.collect();
         // The gravest first, then by key: the same order every time.
-        all.findings.sort_by(|a, b| (b.severity, &a.key).cmp(&(a.severity, &b.key)));
+        wanted.sort_by(|a, b| (b.severity, &a.key).cmp(&(a.severity, &b.key)));
         let computed_from = Some(basis(&all));
-        let end = (start + page_size(request.page_size)).min(all.findings.len());
-        let next = (end < all.findings.len()).then(|| Token::write(end as u64, &question));
-        let page = all.findings.into_iter().skip(start).take(end.saturating_sub(start));
+        let end = (start + page_size(request.page_size)).min(wanted.len());
+        let next = (end < wanted.len()).then(|| Token::write(end as u64, &question));
+        let page = wanted.into_iter().skip(start).take(end.saturating_sub(start)).cloned();
         Ok(pb::ListFindingsResponse {
             findings: page.map(finding).collect(),
             next_page_token: next.unwrap_or_default(),
@@ -177,6 +178,11 @@ fn finding(found: Finding) -> pb::Finding {
         fields: fields.collect(),
         severity: severity(found.severity).into(),
         count: found.count,
+        people: found.people,
+        erased_people: found.erased,
+        cured_count: found.cured.map_or(0, |cured| cured.count),
+        raised_at: found.cured.and_then(|cured| time(cured.raised_at)),
+        cured_at: found.cured.and_then(|cured| time(cured.cured_at)),
         first: time(found.first),
         last: time(found.last),
         positions: found.samples,
@@ -209,6 +215,7 @@ fn state(state: State) -> pb::FindingState {
         State::Acknowledged => pb::FindingState::Acknowledged,
         State::Closed => pb::FindingState::Closed,
         State::Reopened => pb::FindingState::Reopened,
+        State::Cured => pb::FindingState::Cured,
     }
 }
 

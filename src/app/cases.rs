@@ -389,7 +389,7 @@ async fn found(events: &[Recorded]) -> Result<Findings, Error> {
     let ask = move || -> Result<Findings, Error> {
         let found = views.ask()?.findings(None)?;
         views.close();
-        Ok(found)
+        Ok(std::sync::Arc::unwrap_or_clone(found))
     };
     tokio::task::spawn_blocking(ask).await.map_err(died)?
 }

@@ -37,7 +37,7 @@ use crate::app::error::Error;
 use crate::app::own::event_id;
 use crate::app::subjects::Name;
 use crate::domain::erasure::evidence_until;
-use crate::domain::event::{IdentityErasureCause, TransferTally};
+use crate::domain::event::{FindingTally, IdentityErasureCause, TransferTally};
 use crate::domain::id::{Digest, Id, SubjectId};
 use crate::domain::time::Timestamp;
 pub use certificate::Certificate;
@@ -212,7 +212,7 @@ impl App {
                 }
                 if first {
                     // Those merged count as one.
-                    work.tallies = self.tallies(members.clone()).await?;
+                    (work.tallies, work.findings) = self.tallies(*subject, members.clone()).await?;
                 }
                 works.entry(*subject).or_insert(work);
             }
@@ -239,13 +239,19 @@ impl App {
         Ok(work)
     }
 
-    async fn tallies(&self, members: Vec<SubjectId>) -> Result<Vec<TransferTally>, Error> {
+    async fn tallies(
+        &self,
+        canonical: SubjectId,
+        members: Vec<SubjectId>,
+    ) -> Result<(Vec<TransferTally>, Vec<FindingTally>), Error> {
         self.ask(move |ask| {
             let mut transfers = Vec::new();
             for member in members {
                 transfers.extend(ask.transfers_of(member)?);
             }
-            Ok(tallies::of(&transfers))
+            let transfers = tallies::of(&transfers);
+            let findings = tallies::of_findings(&ask.findings_about(canonical)?, transfers.len());
+            Ok((transfers, findings))
         })
         .await
     }

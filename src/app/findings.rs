@@ -1,6 +1,6 @@
 //! Findings and the register of transfers, as they are asked for, and what officers do about findings.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::app::own::staff;
 use crate::app::{App, Caller, Error};
@@ -77,17 +77,20 @@ pub struct Decision {
 }
 
 impl App {
-    pub async fn findings(&self, known_at: Option<u64>, at_least: Option<u64>) -> Result<Findings, Error> {
+    pub async fn findings(
+        &self,
+        known_at: Option<u64>,
+        at_least: Option<u64>,
+    ) -> Result<Arc<Findings>, Error> {
         self.at_least(at_least).await?;
         self.ask(move |ask| Ok(ask.findings(known_at)?)).await
     }
 
     /// One finding; an error where there is none of this key.
-    pub async fn finding(&self, key: Key, known_at: Option<u64>) -> Result<(Finding, Findings), Error> {
-        let mut all = self.findings(known_at, None).await?;
-        let found = all.findings.iter().position(|finding| finding.key == key);
-        let found = all.findings.swap_remove(found.ok_or(Error::FindingNotFound)?);
-        Ok((found, all))
+    pub async fn finding(&self, key: Key, known_at: Option<u64>) -> Result<(Finding, Arc<Findings>), Error> {
+        let all = self.findings(known_at, None).await?;
+        let found = all.findings.iter().find(|finding| finding.key == key).cloned();
+        Ok((found.ok_or(Error::FindingNotFound)?, all))
     }
 
     /// Records what an officer does about a finding that there is.
@@ -112,13 +115,15 @@ impl App {
                 note,
                 ..Default::default()
             })),
-            State::Acknowledged | State::Open => Body::FindingAcknowledged(Box::new(FindingAcknowledged {
-                code,
-                key: name,
-                reason,
-                note,
-                ..Default::default()
-            })),
+            State::Acknowledged | State::Open | State::Cured => {
+                Body::FindingAcknowledged(Box::new(FindingAcknowledged {
+                    code,
+                    key: name,
+                    reason,
+                    note,
+                    ..Default::default()
+                }))
+            }
         };
         Ok(self.record_own(body, vec![staff(caller)]).await?.position)
     }

@@ -37,7 +37,7 @@ pub struct List {
     /// Only this code, such as F-TRANSFER-EXPIRED
     #[arg(long = "code")]
     codes: Vec<String>,
-    /// Also those that were closed
+    /// Also those that were closed or cured
     #[arg(long)]
     closed: bool,
     /// What was known at this position
@@ -196,10 +196,12 @@ async fn show_one(show: Show, output: Output) -> Outcome {
         ("policy", rule.clauses.join(", ")),
         ("severity", severity(found.severity()).to_owned()),
         ("count", found.count.to_string()),
+        ("people", people(&found)),
         ("first", time(found.first.as_ref())),
         ("last", time(found.last.as_ref())),
         ("positions", positions.join(" ")),
         ("state", state(found.state()).to_owned()),
+        ("cured", cured(&found)),
     ])?;
     let acts: Vec<Vec<String>> = found
         .acts
@@ -232,6 +234,24 @@ async fn list_rules(rules: Rules, output: Output) -> Outcome {
     Ok(output.table(&["code", "severity", "judged", "what", "law"], &rows)?)
 }
 
+fn people(found: &pb::Finding) -> String {
+    match (found.people, found.erased_people) {
+        (None, _) => "not counted".to_owned(),
+        (Some(all), 0) => all.to_string(),
+        (Some(all), erased) => format!("{all}, of whom {erased} are erased"),
+    }
+}
+
+fn cured(found: &pb::Finding) -> String {
+    match found.cured_count {
+        0 => String::new(),
+        count => {
+            let (raised, at) = (time(found.raised_at.as_ref()), time(found.cured_at.as_ref()));
+            format!("{count}, to be seen from {raised}, cured at {at}")
+        }
+    }
+}
+
 fn text(rule: Option<&pb::Rule>, chinese: bool) -> Option<&pb::RuleText> {
     let rule = rule?;
     if chinese { rule.zh.as_ref() } else { rule.en.as_ref() }
@@ -253,6 +273,7 @@ fn state(state: pb::FindingState) -> &'static str {
         pb::FindingState::Acknowledged => "acknowledged",
         pb::FindingState::Closed => "closed",
         pb::FindingState::Reopened => "reopened",
+        pb::FindingState::Cured => "cured",
         pb::FindingState::Unspecified => "",
     }
 }

@@ -14,6 +14,7 @@ use crate::views::book;
 use crate::views::decode::{Decoded, DecodedPart};
 use crate::views::erased;
 use crate::views::exported::{self, Exports};
+use crate::views::findings::Answers;
 use crate::views::fold::{self, fold};
 use crate::views::mark;
 use crate::views::occurrences::Occurrences;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub shapes: RwLock<Shapes>,
     pub registers: RwLock<Registers>,
     pub book: RwLock<Book>,
+    /// What was found last.
+    pub answers: Answers,
 }
 
 /// A row that waits for the commit; `None` removes it.

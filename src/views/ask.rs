@@ -425,7 +425,7 @@ struct State {
 }
 
 /// The parts of a record that count as the group's, data subjects first. A record counts once.
-fn mine(group: &Group, event: &Decoded) -> Vec<u8> {
+pub(super) fn mine(group: &Group, event: &Decoded) -> Vec<u8> {
     let mut parts: Vec<u8> = event
         .parts
         .iter()

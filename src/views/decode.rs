@@ -26,6 +26,8 @@ pub struct Decoded {
     /// As stated.
     pub occurred_at: Timestamp,
     pub recorded_at: Timestamp,
+    /// Entered afterwards on purpose.
+    pub backfill: bool,
     pub tally: Tally,
     /// See `shape::encode`.
     pub shape: Vec<u8>,
@@ -144,6 +146,7 @@ impl<'a> Decoder<'a> {
             at,
             occurred_at: envelope.occurred_at,
             recorded_at: header.recorded_at,
+            backfill: envelope.backfill,
             tally: Tally { count: envelope.count.unwrap_or(1), first, last: at },
             shape: bytes,
             body_json: header.body_json.into(),

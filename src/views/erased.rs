@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::domain::erasure::Left;
-use crate::domain::event::{Body, EventType, IdentityErasureScope, TransferTally};
+use crate::domain::event::{Body, EventType, FindingTally, IdentityErasureScope, TransferTally};
 use crate::domain::id::{Digest, Id, SubjectId};
+use crate::domain::time::Timestamp;
 use crate::record;
 use crate::views::Error;
 use crate::views::apply::Applier;
-use crate::views::codec::{Malformed, Reader, put_u64};
+use crate::views::codec::{Malformed, Reader, put_i64, put_u64};
 use crate::views::decode::{Decoded, DecodedPart};
 use crate::views::fold;
 use crate::views::postings;
@@ -198,8 +199,65 @@ impl Applier {
             put_u64(&mut value, reading.number(&key)?.unwrap_or(0) + 1);
             self.rows.push((key, Some(value)));
         }
+        for FindingTally { code, key, count } in body.finding_tallies.iter() {
+            let Some(key) = key else { continue };
+            let key = store::found(code, key);
+            let known = reading.get(&key)?.map(|row| Carried::decode(&row)).transpose()?;
+            let more = Carried { people: 1, count: *count, first: event.at, last: event.at };
+            self.rows.push((key, Some(known.map_or(more, |known| known.with(more)).encode())));
+        }
         Ok(())
     }
+}
+
+/// What erasures carry on of one finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    pub people: u64,
+    pub count: u64,
+    /// Of the erasures: when it happened went with the people.
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+impl Carried {
+    fn with(self, more: Carried) -> Carried {
+        Carried {
+            people: self.people.saturating_add(more.people),
+            count: self.count.saturating_add(more.count),
+            first: self.first.min(more.first),
+            last: self.last.max(more.last),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_u64(&mut out, self.people);
+        put_u64(&mut out, self.count);
+        put_i64(&mut out, self.first.ms());
+        put_i64(&mut out, self.last.ms());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Carried, Malformed> {
+        let wrong = Malformed("finding of the erased");
+        let mut reader = Reader::new(bytes, "finding of the erased");
+        let (people, count) = (reader.u64()?, reader.u64()?);
+        let (first, last) = (Timestamp::from_ms(reader.i64()?), Timestamp::from_ms(reader.i64()?));
+        reader.end()?;
+        let (Some(first), Some(last)) = (first, last) else { return Err(wrong) };
+        Ok(Carried { people, count, first, last })
+    }
+}
+
+/// Everything that erasures carry on, by code and key.
+pub fn carried(reading: &Reading) -> Result<Vec<(Id, Id, Carried)>, Error> {
+    let rows = reading.prefix(&[tag::FOUND]).map(|row| {
+        let (key, value) = row?;
+        let (code, key) = store::found_of(&key)?;
+        Ok((code, key, Carried::decode(&value)?))
+    });
+    rows.collect()
 }
 
 /// How many of the erased count in a line and year.
@@ -218,6 +276,11 @@ mod tests {
         for row in [full, Erased::default(), Erased::by_tomb(Left::Nothing)] {
             assert_eq!(Erased::decode(&row.encode()), Ok(row));
         }
+        let (first, last) = (Timestamp::EPOCH, Timestamp::LAST);
+        let one = Carried { people: 1, count: 3, first: last, last };
+        let both = one.with(Carried { first, last: first, ..one });
+        assert_eq!(both, Carried { people: 2, count: 6, first, last });
+        assert_eq!(Carried::decode(&both.encode()), Ok(both));
         assert!(Erased::decode(&full.encode()[..3]).is_err());
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! One finding per code and key (`domain::finding`). What rests on absence is judged only for what happened,
 //! and was recorded, long enough before the newest recorded tick of the detectors; without a tick not at all.
-//! Events whose shape found no room in the dictionary are not judged, and the answer says that there are
+//! Where what was missing then was recorded later, with a time of its own that would have done, it is cured, and
+//! both times are told. Events whose shape found no room in the dictionary are not judged, and the answer says that there are
 //! such. Nothing here stores a finding.
 
 mod abroad;
@@ -11,22 +12,25 @@ mod acts;
 mod collecting;
 mod house;
 mod identities;
+mod lessons;
+mod persons;
 mod sdks;
 mod sharing;
 mod transfers;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use acts::{Act, State, name};
 
 use crate::domain::event::catalogue::{JobRan, MappingAdded};
 use crate::domain::event::{Body, EventType, MappingKind};
 use crate::domain::finding::{Key, Rule, Severity, Value, rule};
-use crate::domain::id::{Id, Regime};
+use crate::domain::id::{Id, Regime, SubjectId};
 use crate::domain::law::Law;
 use crate::domain::time::{MS_PER_MINUTE, Timestamp};
 use crate::views::ask::Ask;
+use crate::views::erased::{self, Carried};
 use crate::views::flows::merged;
 use crate::views::registers::{Registers, Revision};
 use crate::views::shape::Shape;
@@ -43,17 +47,26 @@ pub const JUDGED: &[&str] = &[
     "F-AUTHORITY-DISCLOSURE",
     "F-BASIS-REGIME",
     "F-BILINGUAL",
+    "F-BUNDLED-CONSENT",
     "F-CATEGORY-UNDECLARED",
+    "F-CHILD",
     "F-CLEARTEXT",
     "F-CN-FILING-LATE",
     "F-CN-THRESHOLD",
     "F-EMITTER-GAP",
     "F-EMITTER-SILENT",
+    "F-FORCED-PERMISSION",
     "F-FOREIGN-AUTHORITY",
     "F-IDENTITY-CONFLICT",
     "F-LATE-FOR-ERASED",
+    "F-LEGACY-EVIDENCE",
     "F-LOCALISATION",
+    "F-MARKETING-OPTOUT",
     "F-NO-ASSESSMENT",
+    "F-NO-CONSENT",
+    "F-NO-SEPARATE-CONSENT",
+    "F-NOTICE-MISSING",
+    "F-NOTICE-STALE",
     "F-PRE-CONSENT-SDK",
     "F-PURPOSE-CREEP",
     "F-RECIPIENT-NO-CONTRACT",
@@ -77,15 +90,32 @@ pub struct Finding {
     pub key: Key,
     /// That of its rule, or what the rule lets it rise to.
     pub severity: Severity,
-    /// Single acts, as the events count them.
+    /// Single acts, as the events count them, without those that were cured.
     pub count: u64,
+    /// Different people, merged ones as one, erased ones included; `None` where events are judged without asking
+    /// whom they were about.
+    pub people: Option<u64>,
+    /// Of these: erased since, counted by the tallies of their erasures.
+    pub erased: u64,
     pub first: Timestamp,
     pub last: Timestamp,
-    /// The first positions, at most `stretch::SAMPLES`.
+    /// Positions of some of it, at most `stretch::SAMPLES`: the first, or those of the first people.
     pub samples: Vec<u64>,
+    pub cured: Option<Cured>,
     pub state: State,
     /// What officers did about it, oldest first.
     pub acts: Vec<Act>,
+}
+
+/// What was missing when it could be seen first, and was recorded later with a time that would have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cured {
+    /// Single acts.
+    pub count: u64,
+    /// When the first of them could have been seen.
+    pub raised_at: Timestamp,
+    /// When the last of what was missing was recorded.
+    pub cured_at: Timestamp,
 }
 
 /// All findings, and what they were computed from.
@@ -103,9 +133,12 @@ pub struct Findings {
 }
 
 impl Ask {
-    /// Everything that is wrong as known before a position.
-    pub fn findings(&self, known_at: Option<u64>) -> Result<Findings, Error> {
-        Ok(self.judge_all(known_at, None, None)?.0)
+    /// Everything that is wrong as known before a position. The newest answers are kept, so that asking again
+    /// while nothing was recorded costs nothing.
+    pub fn findings(&self, known_at: Option<u64>) -> Result<Arc<Findings>, Error> {
+        let known_at = known_at.unwrap_or(u64::MAX).min(self.applied);
+        let answers = &self.generation.shared.answers;
+        answers.of((self.applied, known_at), || Ok(self.judge_all(Some(known_at), None, None)?.0))
     }
 
     /// The finding of a key, if there is one, and which records it was raised by.
@@ -158,18 +191,8 @@ impl Ask {
         registers: &Registers,
         known_at: u64,
         traced: Option<Traced>,
-    ) -> Result<(Findings, Vec<(Key, Stretch, Scope)>), Error> {
-        let tick = self.tick(known_at)?;
-        let law = registers.law(tick.unwrap_or(Timestamp::LAST), known_at);
-        let mut finder = Finder {
-            ask: self,
-            registers,
-            law,
-            scope: Scope::all(known_at),
-            tick,
-            found: BTreeMap::new(),
-            traced,
-        };
+    ) -> Result<(Findings, Traces), Error> {
+        let mut finder = Finder { traced, ..Finder::new(self, registers, known_at)? };
         finder.transfers()?;
         finder.sharing()?;
         finder.sdks()?;
@@ -177,15 +200,24 @@ impl Ask {
         finder.house()?;
         finder.abroad()?;
         finder.identities()?;
+        finder.persons()?;
+        finder.erased()?;
         let traced = finder.traced.take().map(|traced| {
             let scope = finder.scope_of(traced.code).unwrap_or(finder.scope);
             traced.stretches.into_iter().map(|(key, stretch)| (key, stretch, scope)).collect()
         });
-        let mut findings: Vec<Finding> = finder.found.into_values().collect();
+        let Finder { tick, law, found, .. } = finder;
+        let mut findings: Vec<Finding> = found.into_values().collect();
         acts::put_on(self, known_at, &mut findings)?;
         let law = (law.name().clone(), law.version().clone());
         let unjudged = self.unjudged(known_at)?;
         Ok((Findings { findings, known_at, tick, law, unjudged }, traced.unwrap_or_default()))
+    }
+
+    /// What is found about one person and those merged into it, with how often. Ask before they are erased.
+    pub fn findings_about(&self, subject: SubjectId) -> Result<Vec<(Key, u64)>, Error> {
+        let registers = lock::read(&self.generation.shared.registers).clone();
+        Finder::new(self, &registers, self.applied)?.about(subject)
     }
 
     /// Events that have no shape to be judged by.
@@ -252,11 +284,45 @@ impl Traced {
     }
 }
 
+/// The newest answers, by what was applied and what was to be known. Whoever asks while one is computed waits for
+/// it and computes nothing.
+#[derive(Default)]
+pub struct Answers(Mutex<Vec<((u64, u64), Arc<Findings>)>>);
+
+/// One of the present and one of the past.
+const ANSWERS: usize = 2;
+
+impl Answers {
+    fn of(
+        &self,
+        key: (u64, u64),
+        find: impl FnOnce() -> Result<Findings, Error>,
+    ) -> Result<Arc<Findings>, Error> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = known.iter().find(|(of, _)| *of == key) {
+            return Ok(Arc::clone(found));
+        }
+        let found = Arc::new(find()?);
+        known.truncate(ANSWERS - 1);
+        known.insert(0, (key, Arc::clone(&found)));
+        Ok(found)
+    }
+}
+
 /// A shape of one type with its body.
 struct Kind<B> {
     number: u32,
     shape: Arc<Shape>,
     body: B,
+}
+
+impl<'a> Finder<'a> {
+    fn new(ask: &'a Ask, registers: &'a Registers, known_at: u64) -> Result<Finder<'a>, Error> {
+        let tick = ask.tick(known_at)?;
+        let law = registers.law(tick.unwrap_or(Timestamp::LAST), known_at);
+        let (scope, found) = (Scope::all(known_at), BTreeMap::new());
+        Ok(Finder { ask, registers, law, scope, tick, found, traced: None })
+    }
 }
 
 impl Finder<'_> {
@@ -325,10 +391,47 @@ impl Finder<'_> {
             traced.stretches.push((key.clone(), stretch.clone()));
         }
         let finding = self.found.entry(key.clone()).or_insert_with(|| Finding::new(key, rule, stretch));
-        finding.count = finding.count.saturating_add(stretch.count);
-        finding.first = finding.first.min(stretch.first);
-        finding.last = finding.last.max(stretch.last);
-        finding.samples = merged(&finding.samples, &stretch.samples);
+        finding.open(stretch);
+        finding.people = None;
+    }
+
+    /// Adds a stretch that was cured.
+    fn cure(&mut self, code: &'static str, values: Vec<Option<Value>>, stretch: &Stretch, cured: Cured) {
+        debug_assert!(JUDGED.contains(&code), "{code}");
+        let (Ok(key), Some(rule)) = (Key::new(code, values), rule(code)) else { return };
+        let finding = self.found.entry(key.clone()).or_insert_with(|| Finding::new(key, rule, stretch));
+        finding.cure(stretch, cured);
+        finding.people = None;
+    }
+
+    /// Adds what is wrong about people.
+    fn count_people(&mut self, found: persons::Found) {
+        for (key, persons::Sums { open, cured }) in found {
+            let Some(rule) = rule(key.code()) else { continue };
+            debug_assert!(JUDGED.contains(&key.code()), "{key}");
+            // Events that were judged without asking about whom may be these people's too.
+            let mixed = self.found.contains_key(&key);
+            let known = open.as_ref().or(cured.as_ref().map(|(sum, ..)| sum)).map(persons::Sum::stretch);
+            let Some(known) = known else { continue };
+            let entry = self.found.entry(key.clone());
+            let finding = entry.or_insert_with(|| Finding::new(key, rule, &known));
+            let people = open.as_ref().map_or(0, |sum| sum.people);
+            if let Some(sum) = &open {
+                let stretch = sum.stretch();
+                finding.open(&stretch);
+                if let Some(traced) = self.traced.as_mut().filter(|traced| traced.wants(&finding.key)) {
+                    traced.stretches.push((finding.key.clone(), stretch));
+                }
+            }
+            if let Some((sum, raised_at, cured_at)) = &cured {
+                let count = sum.tally.count;
+                let people = if open.is_none() { sum.people } else { people };
+                finding.cure(&sum.stretch(), Cured { count, raised_at: *raised_at, cured_at: *cured_at });
+                finding.people = Some(people).filter(|_| !mixed);
+            } else {
+                finding.people = Some(people).filter(|_| !mixed);
+            }
+        }
     }
 
     /// A finding about one register event, or about the state of things at an instant.
@@ -339,18 +442,86 @@ impl Finder<'_> {
     }
 }
 
+impl Finder<'_> {
+    /// Adds what was found about people who are erased by now. Rows say how they count now, not how they counted
+    /// at an earlier position.
+    fn erased(&mut self) -> Result<(), Error> {
+        if self.known_at() < self.ask.applied {
+            return Ok(());
+        }
+        for (code, brief, carried) in erased::carried(&self.ask.reading)? {
+            let named = || self.found.keys().find(|key| key.code() == code.as_str() && key.brief() == brief);
+            let Some(key) = Key::of_brief(code.as_str(), &brief).or_else(|| named().cloned()) else {
+                continue;
+            };
+            let Some(rule) = rule(key.code()) else { continue };
+            let Carried { people, count, first, last } = carried;
+            let stretch =
+                Stretch { shape: 0, count, first, last, samples: Vec::new(), some: Some(Vec::new()) };
+            let known = self.found.contains_key(&key);
+            let finding = self.found.entry(key.clone()).or_insert_with(|| Finding::new(key, rule, &stretch));
+            let open = finding.count > 0;
+            finding.people = match known {
+                // Of what was cured the people are told who were, until somebody is counted who was not.
+                true => finding.people.map(|living| people.saturating_add(if open { living } else { 0 })),
+                false => Some(people),
+            };
+            finding.erased = people;
+            match open {
+                // When it happened is known of the living only.
+                true => finding.count = finding.count.saturating_add(count),
+                false => finding.open(&stretch),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Finding {
     fn new(key: Key, rule: &Rule, stretch: &Stretch) -> Finding {
         Finding {
             key,
             severity: rule.severity,
             count: 0,
+            people: None,
+            erased: 0,
             first: stretch.first,
             last: stretch.last,
             samples: Vec::new(),
+            cured: None,
             state: State::Open,
             acts: Vec::new(),
         }
+    }
+
+    fn open(&mut self, stretch: &Stretch) {
+        if self.count == 0 {
+            // What was cured is not told beside what is open.
+            (self.first, self.last, self.samples) = (stretch.first, stretch.last, Vec::new());
+        }
+        self.count = self.count.saturating_add(stretch.count);
+        self.widen(stretch);
+        self.state = State::Open;
+    }
+
+    fn cure(&mut self, stretch: &Stretch, more: Cured) {
+        if self.count == 0 {
+            self.widen(stretch);
+            self.state = State::Cured;
+        }
+        self.cured = Some(match self.cured {
+            Some(known) => Cured {
+                count: known.count.saturating_add(more.count),
+                raised_at: known.raised_at.min(more.raised_at),
+                cured_at: known.cured_at.max(more.cured_at),
+            },
+            None => more,
+        });
+    }
+
+    fn widen(&mut self, stretch: &Stretch) {
+        (self.first, self.last) = (self.first.min(stretch.first), self.last.max(stretch.last));
+        self.samples = merged(&self.samples, &stretch.samples);
     }
 }
 

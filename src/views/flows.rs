@@ -134,6 +134,33 @@ impl Judge<'_> {
         transfer::judge(flow, at, law, self.between(&flow.exporter, &flow.importer), asked.as_deref())
     }
 
+    /// The same by the mechanisms that were known before a position; numbers of people as they are known now.
+    pub fn verdict_before(&self, flow: &Flow, at: Timestamp, known_at: u64) -> Verdict {
+        let law = self.registers.law(self.as_of, self.scope.known_at);
+        let asked = self.counters.asked(&flow.exporter, at, law);
+        let mine = self.between(&flow.exporter, &flow.importer).iter();
+        let known: Vec<Mechanism> =
+            mine.filter_map(|mechanism| self.registers.mechanism(&mechanism.id, known_at)).collect();
+        transfer::judge(flow, at, law, &known, asked.as_deref())
+    }
+
+    /// Where the mechanisms stand that may allow a transfer, and the assessments that these need.
+    pub fn positions(&self, transfer: &Transfer) -> Vec<u64> {
+        let importer = transfer.importer(self.registers, self.scope.known_at);
+        let mine = importer.map(|importer| self.between(transfer.exporter(), &importer)).unwrap_or_default();
+        let mut positions = Vec::new();
+        for mechanism in mine {
+            let (id, registers) = (&mechanism.id, self.registers);
+            positions.extend(registers.mechanisms.get(id).into_iter().flatten().map(|entry| entry.position));
+            positions
+                .extend(registers.mechanism_stops.get(id).into_iter().flatten().map(|entry| entry.position));
+            let assessed = registers.assessed_for(id).into_iter();
+            let made = assessed.filter_map(|of| registers.assessments.get(of)).flatten();
+            positions.extend(made.map(|entry| entry.position));
+        }
+        positions
+    }
+
     fn between(&self, exporter: &Id, importer: &Id) -> &[Mechanism] {
         self.mechanisms.get(&(exporter.clone(), importer.clone())).map(Vec::as_slice).unwrap_or_default()
     }
@@ -143,7 +170,7 @@ impl Judge<'_> {
     }
 
     /// Where the judgement of a shape may change.
-    fn bounds(&self, transfer: &Transfer) -> Vec<Timestamp> {
+    pub fn bounds(&self, transfer: &Transfer) -> Vec<Timestamp> {
         let known_at = self.scope.known_at;
         let importer = transfer.importer(self.registers, known_at);
         let mine = importer.map(|importer| self.between(transfer.exporter(), &importer)).unwrap_or_default();

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, Id, SubjectId};
+use crate::domain::time::{MS_PER_MINUTE, Timestamp};
 use crate::record::MarkUse;
 use crate::views::codec::{Malformed, Reader, put_bytes};
 use crate::views::decode::{Decoded, DecodedPart};
@@ -18,6 +19,17 @@ pub fn is_link(event_type: EventType) -> bool {
         event_type.as_str(),
         "IdentifierLinked" | "IdentifierUnlinked" | "SubjectsMerged" | "SubjectsSplit"
     )
+}
+
+/// What allows others, and was recorded so long after it happened, is kept with the time of its recording: it may
+/// be what was missed. Whatever is recorded sooner was there when those were judged that it allows, because they
+/// are judged ten minutes later and what allows them may come five minutes behind them.
+pub const LATE_MS: i64 = 5 * MS_PER_MINUTE;
+
+/// When an event was recorded, where that is kept.
+fn recorded_late(event: &Decoded) -> Option<Timestamp> {
+    let allows = matches!(event.event_type, EventType::ConsentGiven | EventType::NoticeShown);
+    (allows && event.recorded_at.since(event.at) > LATE_MS).then_some(event.recorded_at)
 }
 
 /// Takes events back.
@@ -67,7 +79,8 @@ pub fn fold(
     if !part.role.is_data_subject() {
         return;
     }
-    let mut own = Own::default();
+    let opens = matches!(event.event_type, EventType::DataCollected | EventType::PurposeAdded);
+    let mut own = Own { recorded: recorded_late(event), backfill: event.backfill && opens, ..Own::default() };
     match event.keep {
         Keep::Nothing => return,
         Keep::Coarse => {}

@@ -161,6 +161,18 @@ pub fn newest(reading: &Reading, shape: u32, known_at: u64) -> Result<Option<Tim
     Ok(None)
 }
 
+/// The first position from one on at which a shape was recorded after an instant.
+pub fn first_after(reading: &Reading, shape: u32, from: u64, at: Timestamp) -> Result<Option<u64>, Error> {
+    let (begin, end) = (store::occurrences(shape, from / BLOCK), store::occurrences(shape, u64::MAX));
+    for row in reading.range(&begin..&end) {
+        let list = decode(&row?.1)?;
+        if let Some(one) = list.iter().find(|one| one.position >= from && one.recorded_at > at) {
+            return Ok(Some(one.position));
+        }
+    }
+    Ok(None)
+}
+
 impl Ask {
     /// Where all events of some types stand, of those before a position, in the order of the log.
     pub fn positions_of(&self, types: &[EventType], known_at: u64) -> Result<Vec<u64>, Error> {

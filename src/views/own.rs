@@ -21,6 +21,10 @@ pub struct Own {
     pub mark: Option<(Kind, Mark)>,
     /// An event that was taken back.
     pub retracts: Option<EventId>,
+    /// When something that allows others was recorded, where that was long after it happened.
+    pub recorded: Option<Timestamp>,
+    /// Whether it was entered afterwards on purpose.
+    pub backfill: bool,
 }
 
 /// Which part of a link or merge the entry's person is.
@@ -45,6 +49,8 @@ impl Own {
             self.other.is_some(),
             self.mark.is_some(),
             self.retracts.is_some(),
+            self.recorded.is_some(),
+            self.backfill,
         ];
         let bits = bits.iter().enumerate().fold(0u8, |all, (n, set)| all | u8::from(*set) << n);
         if bits == 0 {
@@ -68,6 +74,9 @@ impl Own {
         }
         if let Some(event) = self.retracts {
             out.extend_from_slice(event.as_bytes());
+        }
+        if let Some(recorded) = self.recorded {
+            put_i64(&mut out, recorded.ms());
         }
         out
     }
@@ -101,6 +110,10 @@ impl Own {
         if has(5) {
             own.retracts = Some(EventId(uuid::Uuid::from_bytes(reader.array()?)));
         }
+        if has(6) {
+            own.recorded = Some(Timestamp::from_ms(reader.i64()?).ok_or(Malformed(WHAT))?);
+        }
+        own.backfill = has(7);
         reader.end()?;
         Ok(own)
     }
@@ -124,6 +137,8 @@ mod tests {
             other: Some((Side::Second, SubjectId([4; 16]))),
             mark: Some((Kind::Station, Mark([5; 16]))),
             retracts: Some(EventId(uuid::Uuid::from_bytes([6; 16]))),
+            recorded: Timestamp::from_ms(1 << 40),
+            backfill: true,
         };
         assert_eq!(Own::decode(&full.encode()), Ok(full.clone()));
         assert_eq!(Own::decode(&Own::default().encode()), Ok(Own::default()));

@@ -38,6 +38,7 @@ pub mod tag {
     pub const ZONE: u8 = b'h';
     pub const EMITTER: u8 = b'i';
     pub const EVIDENCE: u8 = b'k';
+    pub const FOUND: u8 = b'l';
     pub const META: u8 = b'm';
     pub const OCCURRENCES: u8 = b'o';
     pub const EXPORTED: u8 = b'p';
@@ -206,6 +207,23 @@ pub fn tally(line: &Id, year: u64, sensitive: bool) -> Vec<u8> {
     key.extend_from_slice(&year.to_be_bytes());
     key.push(u8::from(sensitive));
     key
+}
+
+/// How many of the erased count in a finding: its code, and its key as the erasure's event names it.
+pub fn found(code: &Id, key: &Id) -> Vec<u8> {
+    let mut row = vec![tag::FOUND];
+    put_bytes(&mut row, code.as_str().as_bytes());
+    row.extend_from_slice(key.as_str().as_bytes());
+    row
+}
+
+/// Code and key of such a row.
+pub fn found_of(key: &[u8]) -> Result<(Id, Id), Malformed> {
+    let wrong = || Malformed("finding of the erased");
+    let mut reader = Reader::new(key.get(1..).ok_or_else(wrong)?, "finding of the erased");
+    let code = reader.text()?.parse().map_err(|_| wrong())?;
+    let key = std::str::from_utf8(reader.rest()).map_err(|_| wrong())?;
+    Ok((code, key.parse().map_err(|_| wrong())?))
 }
 
 fn prefixed<const N: usize>(first: u8, rest: &[u8]) -> [u8; N] {

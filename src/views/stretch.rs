@@ -46,7 +46,7 @@ impl Scope {
         self.known_at >= applied && (self.from, self.to, self.ripe) == (None, None, None)
     }
 
-    fn holds(&self, one: &Occurrence) -> bool {
+    pub(super) fn holds(&self, one: &Occurrence) -> bool {
         self.from.is_none_or(|from| from <= one.at)
             && self.to.is_none_or(|to| one.at < to)
             && self.ripe.is_none_or(|ripe| one.at.max(one.recorded_at) <= ripe)
@@ -54,7 +54,7 @@ impl Scope {
 }
 
 impl Stretch {
-    fn of(shape: u32, one: &Occurrence) -> Stretch {
+    pub(super) fn of(shape: u32, one: &Occurrence) -> Stretch {
         Stretch { shape, count: 0, first: one.at, last: one.at, samples: Vec::new(), some: None }
     }
 

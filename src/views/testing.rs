@@ -78,6 +78,8 @@ pub fn nobody(marks: &[(Kind, u32)]) -> Named {
 pub struct Made {
     pub event: Event,
     pub named: Vec<Named>,
+    /// When it is recorded; as soon as it happened if `None`.
+    pub recorded_at: Option<Timestamp>,
 }
 
 pub fn event_id(n: u64) -> EventId {
@@ -91,7 +93,7 @@ pub fn made(n: u64, at: Timestamp, body: Body, named: Vec<Named>) -> Made {
         service: Some(id("solar")),
         ..Envelope::new(event_id(n), id("kstar"), id("solar-app"), at)
     };
-    Made { event: Event { envelope, people: Vec::new(), body }, named }
+    Made { event: Event { envelope, people: Vec::new(), body }, named, recorded_at: None }
 }
 
 pub fn collected(cats: &[&str], purposes: &[&str], slot: Option<&str>) -> Body {
@@ -124,7 +126,7 @@ pub fn sealed(made: &Made) -> NewRecord {
         .collect();
     let index_key = IndexKey::new(1, &KEY);
     let how = Sealing {
-        recorded_at: made.event.envelope.occurred_at.max(day(0)),
+        recorded_at: made.recorded_at.unwrap_or(made.event.envelope.occurred_at.max(day(0))),
         salt: Salt(*made.event.envelope.event_id.as_bytes()),
         fingerprint: Mark([1; 16]),
         index_key: &index_key,

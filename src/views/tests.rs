@@ -2,12 +2,15 @@
 
 mod abroad;
 mod asked;
+mod cured;
 mod faults;
 mod identity;
 mod judged;
 mod laws;
 mod month;
 mod processing;
+mod persons;
+mod same;
 mod scene;
 
 use std::sync::Arc;

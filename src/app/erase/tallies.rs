@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::event::TransferTally;
+use crate::domain::event::{FindingTally, TransferTally};
+use crate::domain::finding::Key;
 use crate::domain::id::Id;
 use crate::limits;
 use crate::views::counter::erased_line;
@@ -33,6 +34,18 @@ pub fn of(transfers: &[Transfer]) -> Vec<TransferTally> {
     all.chain(lines).take(limits::LIST).collect()
 }
 
+/// One for each finding about somebody; what an event has no room for besides the transfers does not go on
+/// counting, the most frequent first.
+pub fn of_findings(found: &[(Key, u64)], taken: usize) -> Vec<FindingTally> {
+    let mut found: Vec<&(Key, u64)> = found.iter().collect();
+    found.sort_by(|(a, n), (b, other)| (other, a).cmp(&(n, b)));
+    let tallies = found.into_iter().filter_map(|(key, count)| {
+        let code = key.code().parse().ok()?;
+        Some(FindingTally { code, key: Some(key.brief()), count: (*count).min(limits::NUMBER) })
+    });
+    tallies.take(limits::LIST.saturating_sub(taken)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +63,20 @@ mod tests {
             exemption: None,
         };
         Transfer { at: at.parse().unwrap(), flow, exempt }
+    }
+
+    #[test]
+    fn findings_take_the_room_that_is_left() {
+        let key = |service: &str| {
+            format!("F-NO-CONSENT service={service} purpose=direct_marketing").parse::<Key>().unwrap()
+        };
+        let found = [(key("a"), 1), (key("b"), 7), (key("c"), 1)];
+        let told: Vec<String> = of_findings(&found, limits::LIST - 2)
+            .iter()
+            .map(|t| format!("{} {} {}", t.code, t.key.as_ref().unwrap(), t.count))
+            .collect();
+        assert_eq!(told, ["F-NO-CONSENT k~b~direct_marketing 7", "F-NO-CONSENT k~a~direct_marketing 1"]);
+        assert!(of_findings(&found, limits::LIST).is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::erasure::Left;
-use crate::domain::event::{IdentityErasureCause, IdentityErasureScope, TransferTally};
+use crate::domain::event::{FindingTally, IdentityErasureCause, IdentityErasureScope, TransferTally};
 use crate::domain::id::{Digest, EventId, Id, SubjectId};
 use crate::domain::time::Timestamp;
 use crate::durable;
@@ -39,6 +39,9 @@ pub struct Work {
     pub evidence_only: bool,
     /// How the person counted.
     pub tallies: Vec<TransferTally>,
+    /// What had been found about the person.
+    #[serde(default)]
+    pub findings: Vec<FindingTally>,
 }
 
 impl Work {
@@ -61,6 +64,7 @@ impl Work {
             keep_until: None,
             evidence_only: false,
             tallies: Vec::new(),
+            findings: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::cli::sheets::{COMPUTED_AT, at, instant, integer, list, text, words};
 use crate::pb;
 use crate::sheet::{Cell, Column, Language, Sheet};
 
-const FINDINGS: [Column; 17] = [
+const FINDINGS: [Column; 22] = [
     text("severity", "Severity", "级别"),
     text("code", "Code", "代码"),
     text("what", "What", "问题"),
@@ -14,8 +14,13 @@ const FINDINGS: [Column; 17] = [
     list("clauses", "Policy", "隐私政策条款"),
     list("about", "About", "涉及对象"),
     integer("count", "Count", "次数"),
+    integer("people", "People", "涉及人数"),
+    integer("erased_people", "Of these erased since", "其中已删除人数"),
+    integer("cured_count", "Cured", "已补正次数"),
     instant("first", "First", "首次"),
     instant("last", "Last", "最近"),
+    instant("raised_at", "Cured: raised", "补正前发现时间"),
+    instant("cured_at", "Cured: remedy recorded", "补正记录时间"),
     text("state", "State", "状态"),
     text("reason", "Reason of the last act", "最近处理理由"),
     text("key", "Key", "标识"),
@@ -24,7 +29,7 @@ const FINDINGS: [Column; 17] = [
     COMPUTED_AT,
 ];
 
-pub const SHOWN: [&str; 6] = ["severity", "count", "last", "state", "what", "key"];
+pub const SHOWN: [&str; 7] = ["severity", "count", "people", "last", "state", "what", "key"];
 
 pub fn findings(found: &[pb::Finding], from: &pb::FindingBasis, language: Language) -> Sheet {
     let mut sheet = Sheet::new(("Findings", "合规问题"), &FINDINGS);
@@ -44,8 +49,13 @@ pub fn findings(found: &[pb::Finding], from: &pb::FindingBasis, language: Langua
             Cell::list(rule.clauses),
             Cell::list(about),
             Cell::Integer(one.count),
+            one.people.map_or(Cell::Empty, Cell::Integer),
+            Cell::Integer(one.erased_people),
+            Cell::Integer(one.cured_count),
             at(one.first.as_ref()),
             at(one.last.as_ref()),
+            at(one.raised_at.as_ref()),
+            at(one.cured_at.as_ref()),
             Cell::text(words::said(words::state(one.state()), language)),
             Cell::text(one.acts.last().map(|act| act.reason.clone()).unwrap_or_default()),
             Cell::text(&one.key),

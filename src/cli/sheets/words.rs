@@ -95,6 +95,7 @@ pub fn state(state: pb::FindingState) -> Word {
         pb::FindingState::Acknowledged => ("acknowledged", "处理中"),
         pb::FindingState::Closed => ("closed", "已关闭"),
         pb::FindingState::Reopened => ("reopened", "重新打开"),
+        pb::FindingState::Cured => ("cured", "已补正"),
         pb::FindingState::Unspecified => ("", ""),
     }
 }

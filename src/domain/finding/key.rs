@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 use super::rule;
 use crate::domain::id::{Country, Id, Malformed, Regime};
@@ -17,6 +18,9 @@ use crate::limits;
 
 /// How a field without a value is written.
 const ABSENT: &str = "-";
+
+/// How values begin where a key is written as an id; a hash does not.
+const BRIEF: &str = "k~";
 
 /// One value of a key, as it is written: an id, a number, a citation, or a list of them. In a list each item
 /// stands once and in order, so that the order of events cannot make two names of one finding.
@@ -165,6 +169,35 @@ impl Key {
         &self.values
     }
 
+    /// The key without its code as an id, where there is no room for more: its values, or their hash where they do
+    /// not fit or would not read back.
+    pub fn brief(&self) -> Id {
+        let values: Vec<String> = self
+            .values
+            .iter()
+            .map(|value| value.as_ref().map_or(ABSENT, Value::as_str).replace(',', "+"))
+            .collect();
+        let written = format!("{BRIEF}{}", values.join("~")).parse::<Id>().ok();
+        let reads = written.filter(|id| Key::of_brief(self.code, id).as_ref() == Some(self));
+        reads.unwrap_or_else(|| {
+            let hash: String = Sha256::digest(self.to_string().as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            // Sixty-four hexadecimal digits are an id.
+            hash.parse().unwrap_or_else(|_| unreachable!("64 hexadecimal digits are an id"))
+        })
+    }
+
+    /// Reads it back; `None` of a hash.
+    pub fn of_brief(code: &str, brief: &Id) -> Option<Key> {
+        let values = brief.as_str().strip_prefix(BRIEF)?.split('~').map(|value| match value {
+            ABSENT => Some(None),
+            value => value.replace('+', ",").parse::<Value>().ok().map(Some),
+        });
+        Key::new(code, values.collect::<Option<Vec<_>>>()?).ok()
+    }
+
     /// Each field of the rule with its value.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, Option<&Value>)> {
         let names = rule(self.code).map(|rule| rule.key.as_slice()).unwrap_or_default();
@@ -247,6 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_its_code_is_an_id() {
+        let list = Value::list(["location_service", "analytics"]).unwrap();
+        let key = Key::new("F-BUNDLED-CONSENT", vec![id("solar-cn"), None, Some(list)]).unwrap();
+        let brief = key.brief();
+        assert_eq!(brief.as_str(), "k~solar-cn~-~analytics+location_service");
+        assert_eq!(Key::of_brief(key.code(), &brief), Some(key));
+        for (first, second) in [("solar~cn", "a+b"), ("solar-cn", &*"x".repeat(60))] {
+            let key = Key::new("F-NO-CONSENT", vec![id(first), id(second)]).unwrap();
+            assert_eq!((key.brief().as_str().len(), Key::of_brief(key.code(), &key.brief())), (64, None));
+        }
+    }
+
+    #[test]
     fn a_list_has_no_order_and_numbers_are_values() {
         let list = Value::list(["location_service", "analytics", "analytics"]).unwrap();
         assert_eq!(list, Value::list(["analytics", "location_service"]).unwrap());
@@ -298,7 +344,10 @@ mod tests {
             let values = all[..rule.key.len()].to_vec();
             let key = Key::new(&rule.code, values).unwrap();
             let written = key.to_string();
-            prop_assert_eq!(written.parse::<Key>(), Ok(key));
+            prop_assert_eq!(written.parse::<Key>(), Ok(key.clone()));
+            let brief = key.brief();
+            prop_assert!(Key::of_brief(&rule.code, &brief).is_none_or(|read| read == key));
+            prop_assert_eq!(key.brief(), brief);
             prop_assert_eq!(written.split(' ').count(), rule.key.len() + 1);
         }
 

@@ -196,3 +196,67 @@ async fn exports_from_china_are_counted_by_person_and_year() {
     assert_eq!((counter.next_general, counter.next_sensitive), (99_997, 1));
     running.stop().await.unwrap();
 }
+
+fn on_consent() -> pb::event::Body {
+    pb::event::Body::DataCollected(pb::DataCollected {
+        cats: vec!["pd:Name".to_owned()],
+        purposes: vec![pb::PurposeBasis {
+            id: "analytics".to_owned(),
+            basis: pb::LegalBasis::Consent as i32,
+        }],
+        ..Default::default()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_consent_counts_people_is_cured_by_a_late_one_and_outlives_the_erased() {
+    use crate::app::erase::Reason;
+    use crate::app::subjects::Name;
+    use crate::domain::event::IdentityErasureCause;
+
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    let then = crate::cli::record::timestamp(place.clock.now());
+    for n in 1..=2 {
+        say(&running, &place, n, on_consent(), true).await;
+    }
+    let key = "F-NO-CONSENT service=- purpose=analytics";
+    let ticked = async || {
+        place.clock.advance_ms(11 * MINUTE);
+        running.app().tick_detectors().await.unwrap();
+        let (found, _) = findings(&running, running.app().log.head() - 1).await;
+        found.into_iter().find(|found| found.key == key).unwrap()
+    };
+    let found = ticked().await;
+    assert_eq!((found.count, found.people, found.state()), (2, Some(2), pb::FindingState::Open));
+
+    // Given in time, and sent late.
+    let consent = pb::event::Body::ConsentGiven(pb::ConsentGiven {
+        purpose: "analytics".to_owned(),
+        kind: pb::ConsentKind::Expressed as i32,
+        ..Default::default()
+    });
+    let event = pb::Event {
+        event_id: place.event(0x41).event_id,
+        occurred_at: Some(then),
+        body: Some(consent),
+        ..place.event(1)
+    };
+    let request = pb::RecordEventRequest { event: Some(event) };
+    client(&running).await.ingest().record_event(request).await.unwrap();
+    let found = ticked().await;
+    assert_eq!((found.count, found.people, found.cured_count), (1, Some(1), 1));
+    assert_eq!(found.raised_at, Some(prost_types::Timestamp { seconds: then.seconds + 600, ..then }));
+    assert!(found.cured_at.unwrap().seconds > found.raised_at.unwrap().seconds);
+
+    let gone = super::erasure::find(&running, 2).await.unwrap();
+    let reason = Reason { cause: IdentityErasureCause::Operator, case_id: None, evidence_too: true };
+    running.app().erase(&crate::app::Caller::local(), &[Name::Subject(gone)], reason).await.unwrap();
+    let counts = |found: &pb::Finding| (found.count, found.people, found.erased_people, found.state());
+    let carried = (1, Some(1), 1, pb::FindingState::Open);
+    assert_eq!(counts(&ticked().await), carried);
+    let views = Arc::clone(&running.app().views);
+    tokio::task::spawn_blocking(move || views.rebuild(|_| true)).await.unwrap().unwrap();
+    assert_eq!(counts(&ticked().await), carried, "a rebuild counts the same");
+    running.stop().await.unwrap();
+}

@@ -21,6 +21,8 @@ pub enum State {
     Acknowledged,
     Closed,
     Reopened,
+    /// What was missing arrived; no act, and what officers did before does not change it, but closing it does.
+    Cured,
 }
 
 /// One act.
@@ -61,7 +63,10 @@ pub fn put_on(ask: &Ask, known_at: u64, findings: &mut [Finding]) -> Result<(), 
     for finding in findings {
         if let Some(mut acts) = acts.remove(&name(&finding.key).to_string()) {
             acts.sort_unstable();
-            finding.state = acts.last().map_or(State::Open, |act| act.state);
+            let last = acts.last().map_or(State::Open, |act| act.state);
+            if finding.state != State::Cured || last == State::Closed {
+                finding.state = last;
+            }
             finding.acts = acts;
         }
     }

@@ -8,6 +8,7 @@ use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::domain::vocabulary::{self, Level};
 use crate::views::Error;
+use crate::views::findings::lessons::Keys;
 use crate::views::findings::{Finder, Kind, maybe, value};
 use crate::views::shape::Shape;
 use crate::views::stretch::Stretch;
@@ -33,8 +34,11 @@ impl Finder<'_> {
             }
             let assessed = self.registers.assessments.keys();
             bounds.extend(assessed.flat_map(|of| self.registers.assessment_bounds(of)));
-            for stretch in self.stretches(UNASSESSED, &kind, bounds)? {
-                self.unassessed(&kind, &stretch);
+            let lessons = self.lessons(self.assessment_positions(&kind))?;
+            for case in self.cases(UNASSESSED, &kind, bounds, &lessons)? {
+                let at = case.stretch.first;
+                let wrong = |finder: &Self, known_at| finder.unassessed(&kind, at, known_at);
+                self.judge_case(UNASSESSED, (&case, &lessons), wrong);
             }
         }
         self.uses()?;
@@ -141,11 +145,12 @@ impl Finder<'_> {
     }
 
     /// Sensitive data need an assessment before (GDPR 35; PIPL 55).
-    fn unassessed(&mut self, kind: &Kind<DataCollected>, stretch: &Stretch) {
-        let (shape, at) = (&kind.shape, stretch.first);
+    fn unassessed(&self, kind: &Kind<DataCollected>, at: Timestamp, known_at: u64) -> Keys {
+        let shape = &kind.shape;
+        let mut keys = Keys::new();
         let revision = self.revision(shape, at).map(|revision| revision.entry.body);
         let sensitive = kind.body.sensitive.or_else(|| revision.as_ref()?.sensitive);
-        let Some(activity) = shape.activity.as_ref().filter(|_| sensitive == Some(true)) else { return };
+        let Some(activity) = shape.activity.as_ref().filter(|_| sensitive == Some(true)) else { return keys };
         let document = revision.and_then(|activity| activity.assessment_ref.clone());
         for regime in self.regimes(shape, at) {
             let assessment = match regime.as_str() {
@@ -153,13 +158,23 @@ impl Finder<'_> {
                 "EU" => AssessmentKind::Dpia,
                 _ => continue,
             };
-            let known_at = self.known_at();
             let mut of = [Some(activity), document.as_ref()].into_iter().flatten();
             if !of.any(|of| self.registers.is_assessed(of, assessment, at, known_at)) {
                 let kind = assessment.as_str().parse::<Id>().ok();
-                self.raise(UNASSESSED, vec![value(activity), None, maybe(kind.as_ref())], stretch);
+                keys.push(vec![value(activity), None, maybe(kind.as_ref())]);
             }
         }
+        keys
+    }
+
+    /// Where assessments stand that may be of a collection's activity, or the document one of its revisions names.
+    fn assessment_positions(&self, kind: &Kind<DataCollected>) -> Vec<u64> {
+        let Some(activity) = &kind.shape.activity else { return Vec::new() };
+        let history = self.registers.activities.get(activity).into_iter().flatten();
+        let documents = history.filter_map(|entry| entry.body.assessment_ref.as_ref());
+        let of = std::iter::once(activity).chain(documents);
+        let made = of.filter_map(|of| self.registers.assessments.get(of)).flatten();
+        made.map(|entry| entry.position).collect()
     }
 
     /// Analysis that is tied to who somebody is (policy 2).

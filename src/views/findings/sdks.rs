@@ -8,6 +8,7 @@ use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::domain::vocabulary;
 use crate::views::Error;
+use crate::views::findings::lessons::Keys;
 use crate::views::findings::{Finder, Kind, maybe, value};
 use crate::views::stretch::Stretch;
 
@@ -28,10 +29,15 @@ impl Finder<'_> {
             let Some(name) = kind.body.sdk_name.clone() else { continue };
             let behind = self.behind(&kind.body, &name);
             let bounds: Vec<Timestamp> = behind.iter().flat_map(|id| self.recipient_bounds(id)).collect();
-            for stretch in self.stretches(UNDECLARED, &kind, bounds.clone())? {
-                if self.registered(&behind, &kind.body, stretch.first).is_none() {
-                    self.raise(UNDECLARED, vec![value(&name)], &stretch);
-                }
+            let entries = behind.iter().flat_map(|id| self.recipient_positions(id)).collect();
+            let lessons = self.lessons(entries)?;
+            for case in self.cases(UNDECLARED, &kind, bounds.clone(), &lessons)? {
+                let wrong = |finder: &Self, known_at| {
+                    let registered =
+                        finder.registered_before(&behind, &kind.body, case.stretch.first, known_at);
+                    if registered.is_some() { Keys::new() } else { vec![vec![value(&name)]] }
+                };
+                self.judge_case(UNDECLARED, (&case, &lessons), wrong);
             }
             if kind.body.before_consent == Some(true) {
                 for stretch in self.stretches(EARLY, &kind, Vec::new())? {
@@ -56,7 +62,7 @@ impl Finder<'_> {
     }
 
     /// The recipients that may be behind an SDK.
-    fn behind(&self, body: &SdkObserved, name: &Id) -> Vec<Id> {
+    pub(super) fn behind(&self, body: &SdkObserved, name: &Id) -> Vec<Id> {
         let ids = self.registers.recipients.keys();
         let mine = ids.filter(|id| {
             let named =
@@ -67,14 +73,24 @@ impl Finder<'_> {
     }
 
     /// The one of them that was registered for it and in force at an instant.
-    fn registered(&self, behind: &[Id], body: &SdkObserved, at: Timestamp) -> Option<Id> {
+    pub(super) fn registered(&self, behind: &[Id], body: &SdkObserved, at: Timestamp) -> Option<Id> {
+        self.registered_before(behind, body, at, self.known_at())
+    }
+
+    fn registered_before(
+        &self,
+        behind: &[Id],
+        body: &SdkObserved,
+        at: Timestamp,
+        known_at: u64,
+    ) -> Option<Id> {
         let in_force = |id: &&Id| {
-            let current = self.versions(id).filter(|(from, _)| *from <= at).last();
+            let current = self.versions_before(id, known_at).filter(|(from, _)| *from <= at).last();
             current.is_some_and(|(_, version)| {
                 let named = version.sdk.as_ref().map(|sdk| &sdk.name) == body.sdk_name.as_ref();
                 let same =
                     body.recipient_id.as_ref() == Some(*id) && version.role == Some(RecipientRole::Sdk);
-                (named || same) && !self.has_ended(id, at)
+                (named || same) && !self.has_ended(id, at, known_at)
             })
         };
         behind.iter().find(in_force).cloned()

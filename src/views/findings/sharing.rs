@@ -8,6 +8,7 @@ use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::domain::vocabulary;
 use crate::views::Error;
+use crate::views::findings::lessons::Keys;
 use crate::views::findings::{Finder, Kind, maybe, value};
 use crate::views::stretch::Stretch;
 
@@ -24,8 +25,11 @@ impl Finder<'_> {
             let recipient = self.mapped(MappingKind::Recipient, stated, &share.shape);
             let mut bounds = self.revisions(&share.shape);
             bounds.extend(self.recipient_bounds(&recipient));
-            for stretch in self.stretches(CONTRACT, &share, bounds.clone())? {
-                self.contract(&recipient, &stretch);
+            let lessons = self.lessons(self.recipient_positions(&recipient))?;
+            for case in self.cases(CONTRACT, &share, bounds.clone(), &lessons)? {
+                let at = case.stretch.first;
+                let wrong = |finder: &Self, known_at| finder.without_contract(&recipient, at, known_at);
+                self.judge_case(CONTRACT, (&case, &lessons), wrong);
             }
             for stretch in self.stretches("F-SHARE-NO-SAFEGUARD", &share, bounds)? {
                 self.share(&share, &recipient, &stretch);
@@ -47,38 +51,54 @@ impl Finder<'_> {
         bounds
     }
 
+    /// Where what is registered of a recipient stands.
+    pub(super) fn recipient_positions(&self, recipient: &Id) -> Vec<u64> {
+        let versions = self.registers.recipients.get(recipient).into_iter().flatten();
+        let ends = self.registers.recipient_ends.get(recipient).into_iter().flatten();
+        versions.map(|entry| entry.position).chain(ends.map(|entry| entry.position)).collect()
+    }
+
     /// Every registration of a recipient that is known.
     pub(super) fn versions(&self, recipient: &Id) -> impl Iterator<Item = (Timestamp, &RecipientRegistered)> {
-        let known_at = self.known_at();
+        self.versions_before(recipient, self.known_at())
+    }
+
+    pub(super) fn versions_before(
+        &self,
+        recipient: &Id,
+        known_at: u64,
+    ) -> impl Iterator<Item = (Timestamp, &RecipientRegistered)> {
         let history = self.registers.recipients.get(recipient).into_iter().flatten();
         history.filter(move |entry| entry.position < known_at).map(|entry| (entry.from, &*entry.body))
     }
 
     /// Whether a recipient had been ended by an instant, and not registered again.
-    pub(super) fn has_ended(&self, recipient: &Id, at: Timestamp) -> bool {
+    pub(super) fn has_ended(&self, recipient: &Id, at: Timestamp, known_at: u64) -> bool {
         let ends = self.registers.recipient_ends.get(recipient).into_iter().flatten();
-        let known = ends.filter(|entry| entry.position < self.known_at() && entry.from <= at);
+        let known = ends.filter(|entry| entry.position < known_at && entry.from <= at);
         let last = known.map(|entry| entry.from).max();
-        let registered = self.versions(recipient).map(|(from, _)| from).filter(|from| *from <= at).max();
+        let registered =
+            self.versions_before(recipient, known_at).map(|(from, _)| from).filter(|from| *from <= at).max();
         last.is_some_and(|ended| registered.is_none_or(|registered| registered <= ended))
     }
 
-    fn contract(&mut self, recipient: &Id, stretch: &Stretch) {
-        let at = stretch.first;
-        let newest = self.versions(recipient).last().map(|(_, body)| body.clone());
-        if newest.as_ref().is_some_and(|body| body.role == Some(RecipientRole::Authority)) {
-            return;
+    /// The key of what is wrong where no contract covers an instant, as known before a position. It names the
+    /// contract by what is known now, so that a finding keeps its name.
+    fn without_contract(&self, recipient: &Id, at: Timestamp, known_at: u64) -> Keys {
+        let newest = self.versions(recipient).last().map(|(_, body)| body);
+        if newest.is_some_and(|body| body.role == Some(RecipientRole::Authority)) {
+            return Keys::new();
         }
         let covers = |body: &RecipientRegistered| {
             let from = body.contract_from.as_ref().is_some_and(|day| day.begins() <= at);
             from && body.contract_to.as_ref().is_none_or(|day| at < day.ends())
         };
-        let covered =
-            self.versions(recipient).any(|(_, body)| covers(body)) && !self.has_ended(recipient, at);
-        if !covered {
-            let contract = newest.and_then(|body| body.contract_ref);
-            self.raise(CONTRACT, vec![value(recipient), maybe(contract.as_ref())], stretch);
+        let registered = self.versions_before(recipient, known_at).any(|(_, body)| covers(body));
+        if registered && !self.has_ended(recipient, at, known_at) {
+            return Keys::new();
         }
+        let contract = newest.and_then(|body| body.contract_ref.as_ref());
+        vec![vec![value(recipient), maybe(contract)]]
     }
 
     /// What was given, for what, and how protected.

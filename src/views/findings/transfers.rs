@@ -1,6 +1,8 @@
 //! Findings about flows across borders (GDPR 44 to 49; PIPL 38 to 40; 2024 Provisions).
 
-use crate::domain::event::TransferRegime;
+use std::sync::Arc;
+
+use crate::domain::event::{AssessmentKind, TransferRegime};
 use crate::domain::finding::{Key, Value, rule};
 use crate::domain::id::Id;
 use crate::domain::time::{LocalDate, MS_PER_DAY, Timestamp, midnight};
@@ -8,7 +10,8 @@ use crate::domain::transfer::mechanism::End;
 use crate::domain::transfer::{By, Flow, Mechanism, Verdict};
 use crate::views::Error;
 use crate::views::counter::People;
-use crate::views::findings::{Finder, maybe, value};
+use crate::views::findings::lessons::Keys;
+use crate::views::findings::{Finder, Kind, maybe, value};
 use crate::views::flows::{Judge, Part, Transfer};
 use crate::views::occurrences;
 
@@ -32,7 +35,7 @@ impl Finder<'_> {
         let transfers = self.ask.transfer_shapes();
         let registers = self.registers;
         let as_of = self.tick.unwrap_or(Timestamp::LAST);
-        let mut judge = self.ask.judge(registers, &transfers, self.scope, as_of)?;
+        let judge = self.ask.judge(registers, &transfers, self.scope, as_of)?;
         let judged = self.ask.judged(&judge, &transfers)?;
         for (_, part, flow, verdict) in &judged {
             match verdict {
@@ -42,14 +45,8 @@ impl Finder<'_> {
             }
         }
         self.derogations(&judge, &judged)?;
-        if let Some(ripe) = self.scope_of(NONE) {
-            judge.scope = ripe;
-            for (_, part, flow, verdict) in self.ask.judged(&judge, &transfers)? {
-                if verdict == Verdict::Nothing {
-                    self.flow(NONE, &flow, &verdict, &part);
-                }
-                self.assessed(&judge, &verdict, &part);
-            }
+        for transfer in &transfers {
+            self.absences(&judge, transfer)?;
         }
         self.numbers(&judge);
         self.ends(&judge, &judged);
@@ -57,31 +54,52 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// One finding per purpose.
     fn flow(&mut self, code: &'static str, flow: &Flow, verdict: &Verdict, part: &Part) {
-        let purposes = flow.purposes.iter().map(Some);
-        let none = flow.purposes.is_empty().then_some(None);
-        for purpose in purposes.chain(none) {
-            let country = Some(Value::from(flow.to));
-            let (exporter, importer) = (value(&flow.exporter), value(&flow.importer));
-            let key = vec![maybe(verdict.mechanism()), exporter, importer, country, maybe(purpose)];
-            self.raise(code, key, &part.stretch);
+        keys_of(flow, verdict).into_iter().for_each(|key| self.raise(code, key, &part.stretch));
+    }
+
+    /// What rests on absence: a mechanism, and the assessments that it needs.
+    fn absences(&mut self, judge: &Judge<'_>, transfer: &Transfer) -> Result<(), Error> {
+        let kind = Kind { number: transfer.number, shape: Arc::clone(&transfer.shape), body: () };
+        let lessons = self.lessons(judge.positions(transfer))?;
+        for case in self.cases(NONE, &kind, judge.bounds(transfer), &lessons)? {
+            let at = case.stretch.first;
+            let Some(flow) = transfer.resolve(judge.registers, at, self.known_at()) else { continue };
+            let verdict = judge.verdict(&flow, at);
+            self.judge_case(NONE, (&case, &lessons), |finder, known_at| {
+                // By now it may be wrong in another way, and then nothing cured it.
+                let then = if known_at < finder.known_at() && verdict.is_allowed() {
+                    judge.verdict_before(&flow, at, known_at)
+                } else {
+                    verdict.clone()
+                };
+                if then == Verdict::Nothing { keys_of(&flow, &then) } else { Keys::new() }
+            });
+            self.judge_case(ASSESSMENT, (&case, &lessons), |finder, known_at| {
+                finder.unassessed_mechanism(judge, &verdict, at, known_at)
+            });
         }
+        Ok(())
     }
 
     /// A mechanism needs its assessments: of itself, of the importer, or the documents it names (SCC Clause 14;
     /// PIPL 55).
-    fn assessed(&mut self, judge: &Judge<'_>, verdict: &Verdict, part: &Part) {
-        let Verdict::Allowed(By::Mechanism(id)) = verdict else { return };
-        let (at, known_at, registers) = (part.stretch.first, self.known_at(), self.registers);
+    fn unassessed_mechanism(
+        &self,
+        judge: &Judge<'_>,
+        verdict: &Verdict,
+        at: Timestamp,
+        known_at: u64,
+    ) -> Keys {
+        let Verdict::Allowed(By::Mechanism(id)) = verdict else { return Keys::new() };
+        let registers = self.registers;
         let period = judge.all().find(|mechanism| mechanism.id == *id).and_then(|mechanism| mechanism.at(at));
         let kind = period.and_then(|period| self.law.mechanism(period.kind.as_str()));
         let of = registers.assessed_for(id);
-        for kind in kind.map(|kind| kind.needs.as_slice()).unwrap_or_default() {
-            if !of.iter().any(|of| registers.is_assessed(of, *kind, at, known_at)) {
-                self.raise(ASSESSMENT, vec![value(id)], &part.stretch);
-            }
-        }
+        let needs = kind.map(|kind| kind.needs.as_slice()).unwrap_or_default();
+        let lacks =
+            |kind: &&AssessmentKind| !of.iter().any(|of| registers.is_assessed(of, **kind, at, known_at));
+        needs.iter().filter(lacks).take(1).map(|_| vec![value(id)]).collect()
     }
 
     /// A derogation that is used again and again is no exception (GDPR 49, recital 111).
@@ -214,4 +232,16 @@ impl Finder<'_> {
             self.note("F-CN-FILING-LATE", vec![value(&id)], due, Some(position));
         }
     }
+}
+
+/// One finding per purpose.
+fn keys_of(flow: &Flow, verdict: &Verdict) -> Keys {
+    let purposes = flow.purposes.iter().map(Some);
+    let none = flow.purposes.is_empty().then_some(None);
+    let key = |purpose| {
+        let country = Some(Value::from(flow.to));
+        let (exporter, importer) = (value(&flow.exporter), value(&flow.importer));
+        vec![maybe(verdict.mechanism()), exporter, importer, country, maybe(purpose)]
+    };
+    purposes.chain(none).map(key).collect()
 }

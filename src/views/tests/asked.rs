@@ -363,7 +363,7 @@ fn unknown_terms_wait_with_who_says_them() {
     let (_house, views) = scene.views();
     let supposed = views.ask().unwrap().findings_if(mapping.clone(), day(9)).unwrap().findings;
     scene.say(day(9), Body::MappingAdded(Box::new(mapping)), Vec::new());
-    let mapped = scene.views().1.ask().unwrap().findings(None).unwrap().findings;
+    let mapped = scene.views().1.ask().unwrap().findings(None).unwrap().findings.clone();
     assert_eq!(supposed, mapped);
     assert_eq!(waiting(&scene).len(), 1);
 }

@@ -408,7 +408,7 @@ fn the_end_of_a_mechanism_in_use_is_told_before() {
         let mut scene = scene.clone();
         scene.tick(end.plus_ms(-days * 86_400_000));
         let (_house, views) = scene.views();
-        let found = views.ask().unwrap().findings(None).unwrap().findings;
+        let found = views.ask().unwrap().findings(None).unwrap().findings.clone();
         found.into_iter().find(|f| f.key.code() == "F-TRANSFER-EXPIRING").map(|finding| finding.severity)
     };
     use crate::domain::finding::Severity::{High, Medium};
@@ -538,7 +538,13 @@ fn an_emitter_that_leaves_numbers_out_or_falls_silent_is_named() {
 /// Whatever has a detector is raised by one of these tests or their neighbours', and named in it.
 #[test]
 fn every_detector_has_its_case_here() {
-    let text = [include_str!("judged.rs"), include_str!("abroad.rs")].concat();
+    let text = [
+        include_str!("judged.rs"),
+        include_str!("abroad.rs"),
+        include_str!("cured.rs"),
+        include_str!("persons.rs"),
+    ]
+    .concat();
     for code in findings::JUDGED {
         let raised =
             text.matches(&format!("\"{code} ")).count() + text.matches(&format!("\"{code}\"")).count();

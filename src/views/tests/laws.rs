@@ -137,6 +137,11 @@ fn event(n: usize, (kind, a, b, at): Act) -> Made {
     // the log.
     made.event.envelope.occurred_at = made.event.envelope.occurred_at.plus_ms(n as i64);
     made.event.envelope.emitter_seq = Some(n + 1);
+    // Some come late, and some are entered afterwards: both is kept.
+    let late = 3_600_000 * (n as i64 % 3);
+    let recorded_at = made.event.envelope.occurred_at.plus_ms(late);
+    made.recorded_at = matches!(kind, 4 | 5).then_some(recorded_at);
+    made.event.envelope.backfill = kind == 0 && n % 2 == 0;
     if matches!(kind, 1 | 2) {
         made.event.envelope.activity = Some(id("signup"));
     }

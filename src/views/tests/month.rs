@@ -13,7 +13,7 @@ fn an_officer_acknowledges_closes_and_reopens() {
     let key: crate::domain::finding::Key = "F-PRE-CONSENT-SDK sdk=paysdk app_version=3.1".parse().unwrap();
     let named = name(&key).to_string().parse::<Id>().ok();
     let state = |scene: &Scene| {
-        let found = scene.views().1.ask().unwrap().findings(None).unwrap().findings;
+        let found = scene.views().1.ask().unwrap().findings(None).unwrap().findings.clone();
         found
             .into_iter()
             .find(|finding| finding.key == key)

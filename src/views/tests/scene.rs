@@ -61,8 +61,16 @@ impl Scene {
         shuffled
     }
 
-    /// Every finding as `key xcount`, at the end of the scene and a tick behind it.
+    /// Every finding as `key xcount`, at the end of the scene and a tick behind it; but for those about notices,
+    /// which nobody shows where a scene is about something else.
     pub fn found(&self) -> Vec<String> {
+        let mut all = self.all();
+        all.retain(|told| !told.starts_with("F-NOTICE-MISSING "));
+        all
+    }
+
+    /// Every finding.
+    pub fn all(&self) -> Vec<String> {
         let mut scene = self.clone();
         let last = scene.0.iter().map(|made| made.event.envelope.occurred_at).max().unwrap_or(day(0));
         scene.tick(last.plus_ms(3_600_000));
