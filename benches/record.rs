@@ -50,7 +50,13 @@ fn collected() -> Event {
 
 fn made(event: &Event, fingerprint: Fingerprint, salt: Salt) -> SealedRecord {
     let (link, identity, evidence, organisation) = (key(1), key(2), key(3), key(5));
-    let keys = Keys { subject: SubjectId([9; 16]), link: &link, identity: &identity, evidence: &evidence };
+    let keys = Keys {
+        subject: SubjectId([9; 16]),
+        link: &link,
+        year: None,
+        identity: &identity,
+        evidence: &evidence,
+    };
     let party = Party {
         role: PartRole::Person(Role::DataSubject),
         keys: Some(keys),

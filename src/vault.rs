@@ -23,6 +23,7 @@ use crate::domain::id::{Digest, Mark, SubjectId};
 pub use crate::domain::identity::resolve::{Act, Conflict, HolderKind, Use};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::time::Timestamp;
+use crate::record::key::YearKey;
 
 /// A 256-bit key. Overwritten when dropped; never printed.
 pub type Key = Zeroizing<[u8; 32]>;
@@ -33,6 +34,8 @@ pub struct Holder {
     pub kind: HolderKind,
     /// Tags; dies last.
     pub link: Key,
+    /// What `link` gave last.
+    pub year: YearKey,
     /// Handles, locators, values. `None` once destroyed.
     pub identity: Option<Key>,
     /// Consent proofs, cases. `None` once destroyed.

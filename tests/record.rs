@@ -111,6 +111,7 @@ fn sealed_with(event: &Event, roles: &[(PartRole, bool)], salt: [u8; 16], noted:
             keys: attributed.then_some(Keys {
                 subject,
                 link: &link,
+                year: None,
                 identity: &identity,
                 evidence: &evidence,
             }),

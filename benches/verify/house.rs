@@ -157,8 +157,13 @@ pub fn record(origin: &str, n: u64) -> NewRecord {
     let (link, identity) = (key(person), key(PEOPLE + person));
     let mut subject = [3; 16];
     subject[..8].copy_from_slice(&person.to_be_bytes());
-    let keys =
-        record::Keys { subject: SubjectId(subject), link: &link, identity: &identity, evidence: &identity };
+    let keys = record::Keys {
+        subject: SubjectId(subject),
+        link: &link,
+        year: None,
+        identity: &identity,
+        evidence: &identity,
+    };
     let party = Party {
         role: PartRole::Person(Role::DataSubject),
         keys: Some(keys),

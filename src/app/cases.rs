@@ -338,7 +338,7 @@ fn sealed((event, recorded_at): &Recorded) -> Result<NewRecord, Error> {
             let mut handle = [0; 16];
             handle.copy_from_slice(&Sha256::digest(label.as_bytes())[..16]);
             let subject = SubjectId(handle);
-            let keys = Some(Keys { subject, link: &key, identity: &key, evidence: &key });
+            let keys = Some(Keys { subject, link: &key, year: None, identity: &key, evidence: &key });
             Party { role: PartRole::Person(person.role), keys, ids: Vec::new(), noted: Noted::default() }
         })
         .collect();

@@ -529,6 +529,7 @@ fn keys(holder: &Holder) -> Option<Keys<'_>> {
     Some(Keys {
         subject: holder.subject,
         link: &holder.link,
+        year: Some(&holder.year),
         identity,
         evidence: holder.evidence.as_ref().unwrap_or(identity),
     })

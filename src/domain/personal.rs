@@ -5,9 +5,10 @@
 //! calls `expose`, and a reader can search for that word.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Deserializer};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, zeroize_bytes};
 
 /// A value about a person. Its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -33,6 +34,37 @@ impl<T: Zeroize> fmt::Debug for Personal<T> {
 impl<T: Zeroize> Drop for Personal<T> {
     fn drop(&mut self) {
         self.0.zeroize();
+    }
+}
+
+/// Bytes with personal values in them, on their way into a hash or a cipher. Overwritten when dropped: what
+/// was written, in one go, because a draft is only ever added to.
+#[derive(Default)]
+pub struct Draft(Vec<u8>);
+
+impl Draft {
+    pub fn with_capacity(bytes: usize) -> Self {
+        Draft(Vec::with_capacity(bytes))
+    }
+}
+
+impl Deref for Draft {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        zeroize_bytes(&mut self.0);
     }
 }
 

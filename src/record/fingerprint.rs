@@ -4,11 +4,11 @@
 use hmac::{Hmac, Mac};
 use serde::Serialize;
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use crate::domain::event::catalogue::Fields;
 use crate::domain::event::{Event, Place, Sealed, Unset, Visit};
 use crate::domain::id::Mark;
+use crate::domain::personal::Draft;
 use crate::record::{Error, json, key, seal};
 
 /// HMAC(server secret, the event's set fields), cut to 16 bytes.
@@ -28,7 +28,7 @@ impl Fingerprinter {
     /// Covers the envelope, the people with their identifiers, and the whole body. Not what the
     /// server adds: receipt time, salt, device clock offset.
     pub fn of(&self, event: &Event) -> Result<Fingerprint, Error> {
-        let mut text = Zeroizing::new(Vec::with_capacity(1024));
+        let mut text = Draft::with_capacity(1024);
         text.push(b'{');
         seal::write_envelope(&mut text, &event.envelope, event.body.event_type(), None)?;
         let mut all = Everything { out: &mut text, failed: None };

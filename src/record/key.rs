@@ -1,6 +1,8 @@
 //! Which key seals what, and how it is derived. Every derived key seals one thing once, which is
 //! why every nonce is zero.
 
+use std::sync::{Mutex, PoisonError};
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
 use hkdf::Hkdf;
@@ -128,6 +130,22 @@ pub fn tag_key(link: &[u8; 32], year: i32) -> SecretKey {
     let _ = Hkdf::<Sha256>::new(None, link)
         .expand(format!("custody/v1/tag/{year:04}").as_bytes(), derived.as_mut());
     derived
+}
+
+/// The tag key of the year in which somebody was recorded about last, kept beside the link key that it is
+/// derived from: deriving it costs more than the tag.
+#[derive(Default)]
+pub struct YearKey(Mutex<Option<(i32, SecretKey)>>);
+
+impl YearKey {
+    /// The tag key of a year.
+    pub fn of(&self, link: &SecretKey, year: i32) -> SecretKey {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, key)) if *of == year => key.clone(),
+            _ => known.insert((year, tag_key(link, year))).1.clone(),
+        }
+    }
 }
 
 /// What an erased person is remembered by: SHA-256(label ‖ subject id). It stands in the header of

@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
 
 use crate::domain::event::catalogue::Fields;
 use crate::domain::event::{Body, Envelope, Event, EventType, Place, TimeSource, Unset, Visit};
 use crate::domain::id::{Digest, SubjectId};
+use crate::domain::personal::Draft;
 use crate::domain::time::Timestamp;
 use crate::limits;
 use crate::record::fingerprint::Fingerprint;
 use crate::record::header::{PartRole, associated_data, leaf_hash};
 use crate::record::index::IndexMark;
-use crate::record::key::{self, Class, IndexKey, Salt, SecretKey};
+use crate::record::key::{self, Class, IndexKey, Salt, SecretKey, YearKey};
 use crate::record::noted::Noted;
 use crate::record::{Error, VERSION, json};
 
@@ -25,6 +25,8 @@ pub const PADDING: usize = 64;
 pub struct Keys<'a> {
     pub subject: SubjectId,
     pub link: &'a SecretKey,
+    /// Of `link`, where the holder of the keys is at hand for many records.
+    pub year: Option<&'a YearKey>,
     /// A person's identity key, or the only key of a matter.
     pub identity: &'a SecretKey,
     pub evidence: &'a SecretKey,
@@ -145,7 +147,11 @@ impl PartSealer<'_> {
     fn tag(&self) -> [u8; 16] {
         match &self.party.keys {
             Some(keys) => {
-                let year = key::tag_key(keys.link, self.how.recorded_at.year());
+                let year = self.how.recorded_at.year();
+                let year = match keys.year {
+                    Some(known) => known.of(keys.link, year),
+                    None => key::tag_key(keys.link, year),
+                };
                 key::tag(&year, self.how.salt, self.i)
             }
             None => key::tag(&self.how.index_key.filler_key(), self.how.salt, self.i),
@@ -196,7 +202,7 @@ impl PartSealer<'_> {
     fn boxes(&self, aad: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>, Error> {
         let mut boxes = Vec::new();
         for (class, key, places) in self.wanted_boxes() {
-            let mut plain = Zeroizing::new(Vec::with_capacity(256));
+            let mut plain = Draft::with_capacity(256);
             write_fields(&mut plain, &self.event.body, places)?;
             if plain.as_slice() != b"{}" {
                 boxes.push(self.sealed_box(class, key, &plain, aad)?);

@@ -115,7 +115,13 @@ pub fn sealed(made: &Made) -> NewRecord {
         .iter()
         .map(|named| Party {
             role: named.role,
-            keys: named.subject.map(|subject| Keys { subject, link: &key, identity: &key, evidence: &key }),
+            keys: named.subject.map(|subject| Keys {
+                subject,
+                link: &key,
+                year: None,
+                identity: &key,
+                evidence: &key,
+            }),
             ids: named
                 .marks
                 .iter()

@@ -174,7 +174,7 @@ fn sealed_and_opened(event: &Event) -> Result<(Envelope, Body), crate::record::E
     let key = |byte: u8| zeroize::Zeroizing::new([byte; 32]);
     let (link, identity, evidence, index) = (key(1), key(2), key(3), IndexKey::new(7, &key(4)));
     let subject = crate::domain::id::SubjectId([9; 16]);
-    let keys = Some(Keys { subject, link: &link, identity: &identity, evidence: &evidence });
+    let keys = Some(Keys { subject, link: &link, year: None, identity: &identity, evidence: &evidence });
     let party = |role| Party { role, keys, ids: Vec::new(), noted: Noted::default() };
     let parties = [party(PartRole::Person(Role::DataSubject)), party(PartRole::Matter)];
     let how = Sealing {

@@ -191,7 +191,13 @@ fn sealed(n: u64) -> record::SealedRecord {
             let staff = i == 0 && keys.len() > 1;
             Party {
                 role: PartRole::Person(if staff { Role::Staff } else { Role::DataSubject }),
-                keys: Some(Keys { subject: SubjectId([9; 16]), link, identity, evidence: identity }),
+                keys: Some(Keys {
+                    subject: SubjectId([9; 16]),
+                    link,
+                    year: None,
+                    identity,
+                    evidence: identity,
+                }),
                 ids: vec![],
                 noted: Noted::default(),
             }

@@ -11,8 +11,9 @@ use super::chain::Segment;
 use super::frame::{self, HEAD, Head};
 use crate::log::{Error, PieceRef, StoredRecord};
 
-/// Most bytes read at once.
-const CHUNK: usize = 4 << 20;
+/// Most bytes read at once: small enough that the allocator has such a piece at hand and asks the system for no
+/// fresh pages.
+const CHUNK: usize = 128 << 10;
 /// Times that a frame is read again when a piece does not check, because a purge may be at work.
 const AGAIN: usize = 2;
 

@@ -10,6 +10,7 @@ use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{self, Binding, Change, Decision, Fact, Question, Use, Who};
 use crate::domain::identity::{Class, Identifier, NORMALISER};
 use crate::domain::time::Timestamp;
+use crate::record::key::YearKey;
 use crate::vault::{Entry, Error, Holder, HolderKind, Marked, Resolution};
 
 /// Decides one entry on what is stored now, and stores what follows.
@@ -111,6 +112,7 @@ pub(super) fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Ho
         subject: SubjectId(random()?),
         kind,
         link: new_key()?,
+        year: YearKey::default(),
         identity: Some(new_key()?),
         evidence: Some(new_key()?),
     });

@@ -13,6 +13,7 @@ use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{Binding, Erased, HolderKind, Owner};
 use crate::domain::identity::{Class, Identifier};
 use crate::domain::time::Timestamp;
+use crate::record::key::YearKey;
 use crate::vault::{Error, Holder, Key};
 
 /// Length of a holder's row. The schema checks it.
@@ -88,6 +89,7 @@ impl Body {
             subject: self.subject,
             kind: self.kind,
             link: key("link", &self.link)?.ok_or_else(|| corrupt("a holder has no link key"))?,
+            year: YearKey::default(),
             identity: key("identity", &self.identity)?,
             evidence: key("evidence", &self.evidence)?,
         })
