@@ -29,6 +29,8 @@ const BREACHES: &[(&str, &str)] = &[
     ("F-FOREIGN-AUTHORITY", "4.3.3"),
     ("F-MARKETING-OPTOUT", "5.1"),
     ("F-LOCALISATION", "6.1"),
+    // Both companies in one directory, so that the demo needs one service.
+    ("F-REGION", "6.1"),
     ("F-EMITTER-GAP", "7.3"),
     ("F-SDK-UNDECLARED", "9"),
     ("F-SDK-CHANGED", "9"),

@@ -4,6 +4,7 @@ use custody::pb;
 use serde_json::{Value, json};
 
 use crate::house::{ANNA, BO, House};
+use crate::support::events::account;
 
 const NOTHING: [&str; 0] = [];
 
@@ -166,4 +167,38 @@ async fn clause_11_what_leaves_china_is_counted_and_its_contract_is_filed() {
     assert_eq!(house.found("F-CN-FILING-LATE").await, NOTHING, "there are ten working days");
     house.days(20);
     assert_eq!(house.found("F-CN-FILING-LATE").await, ["mechanism=cn-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clause_6_1_what_is_collected_in_china_stays_there_or_is_told() {
+    let house = House::with(&[BO]).await;
+    let stored = |country: &str| json!({ "collection_country": "CN", "storage_country": country });
+    house.tell(BO, "telemetry", "data_collected", stored("CN")).await;
+    assert_eq!(house.found("F-LOCALISATION").await, NOTHING);
+    house.tell(BO, "telemetry", "data_collected", stored("SG")).await;
+    assert_eq!(
+        house.found("F-LOCALISATION").await,
+        ["service=solar-cn category=pd:ServiceConsumptionBehaviour country=SG"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clause_11_a_look_from_china_is_a_transfer() {
+    let house = House::with(&[ANNA]).await;
+    assessed(&house, "scc-support").await;
+    let looked = || {
+        let body =
+            json!({ "role": "support", "reason": "fault_report", "from_country": "CN", "ticket": "T-1" });
+        let mut event = house.event(ANNA, "support", "staff_accessed", body);
+        event.controller = "kstar-cn".to_owned();
+        let identifiers = vec![account("w.li")];
+        event.people.push(pb::Person { role: pb::Role::Staff.into(), identifiers });
+        event
+    };
+    house.record(looked()).await;
+    house.tell(ANNA, "", "data_transferred", support("CN", &SEEN, "support")).await;
+    assert_eq!(house.found("F-REMOTE-ACCESS").await, NOTHING);
+    house.days(1);
+    house.record(looked()).await;
+    assert_eq!(house.found("F-REMOTE-ACCESS").await, ["service=solar-eu from_country=CN"]);
 }
