@@ -300,4 +300,14 @@ mod tests {
         };
         assert_eq!(ids(), ids());
     }
+
+    #[test]
+    fn another_company_has_other_defects() {
+        let children = FILE
+            .replace("tells = [\"sensitive_data\"]", "tells = [\"sensitive_data\", \"retention_periods\"]")
+            .replace("emitters = [\"solar-app-eu\"]", "directed_at_children = true");
+        let tenant = read(&children, &envelope()).map_err(|faults| faults.join("\n")).unwrap();
+        let codes: Vec<&str> = tenant.defects.iter().map(|defect| defect.rule.code.as_str()).collect();
+        assert!(codes.contains(&"P-NO-CHILDREN") && !codes.contains(&"P-NO-RETENTION"), "{codes:?}");
+    }
 }

@@ -250,8 +250,8 @@ impl Told {
         ] {
             self.tell(at, Scene::json(anna, "", "data_transferred", body));
         }
-        // A colleague looks from Shenzhen, and nobody writes down that this is a transfer.
-        self.tell(on(16, 3), Scene::support_from_china(anna));
+        // The night shift looks at her station, and nobody writes down that this is a transfer.
+        self.tell(on(16, 22), Scene::looked_at_from("VN", anna));
         let abroad = json!({ "exporter": "kstar-cn", "recipient_id": "cloud-sg", "from_country": "CN",
             "to_country": "SG", "mode": "transmission", "purpose": "support", "cats": ["pd:Username"] });
         self.tell(on(17, 3), Scene::json(bo, "", "data_transferred", abroad));

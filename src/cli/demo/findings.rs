@@ -20,7 +20,9 @@ pub fn show_defects(defects: &[Defect], output: Output) -> Outcome {
     }
     output.heading("What is wrong with the policy / 隐私政策本身的缺陷")?;
     let row = |defect: &Defect| {
-        let clauses: Vec<&str> = defect.places.iter().filter_map(|place| place.clause.as_deref()).collect();
+        let mut clauses: Vec<&str> =
+            defect.places.iter().filter_map(|place| place.clause.as_deref()).collect();
+        clauses.dedup();
         let clauses = match clauses.len() {
             0..=3 => clauses.join(" "),
             many => format!("{} +{}", clauses[..2].join(" "), many - 2),

@@ -270,19 +270,22 @@ impl Scene {
         Scene::by_account(who, "pay", Body::TransactionCompleted(body))
     }
 
-    /// A colleague in Shenzhen looks at a European customer's station.
-    pub fn support_from_china(who: &Persona) -> Scene {
+    /// A colleague of the Chinese company, somewhere, looks at a European customer's station.
+    pub fn looked_at_from(country: &str, who: &Persona) -> Scene {
         let body = Body::StaffAccessed(pb::StaffAccessed {
             role: "support".to_string(),
             reason: "fault_report".to_string(),
-            from_country: "CN".to_string(),
+            from_country: country.to_string(),
             ticket: format!("T-{}", 1_000 + who.number),
         });
         let engineer = pb::Person {
             role: pb::Role::Staff.into(),
             identifiers: vec![identifier(pb::IdentifierKind::Account, "staff", "w.li")],
         };
-        Scene::of(who, "support", vec![data_subject(vec![account(who)]), engineer], body)
+        let mut scene = Scene::of(who, "support", vec![data_subject(vec![account(who)]), engineer], body);
+        scene.event.controller = "kstar-cn".to_string();
+        scene.event.emitter = "support-desk".to_string();
+        scene
     }
 
     pub fn transferred_to_china(who: &Persona) -> Scene {

@@ -169,7 +169,7 @@ impl Told {
                 self.payment(who, noon.plus_ms(2 * MS_PER_HOUR), day);
             }
             if who.region == Region::Europe && (day % 7 == 3) {
-                self.tell(noon.plus_ms(3 * MS_PER_HOUR), Scene::support_from_china(who));
+                self.tell(noon.plus_ms(3 * MS_PER_HOUR), Scene::looked_at_from("CN", who));
                 self.tell(noon.plus_ms(3 * MS_PER_HOUR + 500), Scene::transferred_to_china(who));
             }
             day += 1;

@@ -9,6 +9,9 @@ use crate::domain::id::{Id, Regime};
 use crate::domain::policy_defect::{Company, duty, topic};
 use crate::domain::vocabulary;
 
+/// By language and topic: the answers that a clause gives.
+pub type Said = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
 /// A described policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
@@ -33,9 +36,8 @@ pub struct Clause {
     /// Languages in which something of a template is left in it.
     #[serde(default)]
     pub placeholder: BTreeSet<String>,
-    /// By language: the answers it gives to topics.
     #[serde(default, deserialize_with = "says")]
-    pub says: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    pub says: Said,
     /// Duties to inform that it meets.
     #[serde(default)]
     pub tells: BTreeSet<String>,
@@ -76,9 +78,7 @@ enum Answers {
     Many(BTreeSet<String>),
 }
 
-fn says<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, BTreeMap<String, BTreeSet<String>>>, D::Error> {
+fn says<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Said, D::Error> {
     let said = BTreeMap::<String, BTreeMap<String, Answers>>::deserialize(deserializer)?;
     let plain = |answers| match answers {
         Answers::One(answer) => BTreeSet::from([answer]),
