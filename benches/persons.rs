@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use custody::domain::event::catalogue::*;
-use custody::domain::event::*;
-use custody::domain::time::Timestamp;
-use custody::views::findings::DETECTOR;
-use custody::views::testing::*;
-use custody::views::{Options, Views};
+use ::custody::domain::event::catalogue::*;
+use ::custody::domain::event::*;
+use ::custody::domain::time::Timestamp;
+use ::custody::views::findings::DETECTOR;
+use ::custody::views::testing::*;
+use ::custody::views::{Options, Views};
 
 /// The allocator of the server: most of what the views do is make and drop small things.
 #[global_allocator]

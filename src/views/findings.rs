@@ -284,20 +284,19 @@ impl Traced {
     }
 }
 
-/// The newest answers, by what was applied and what was to be known. Whoever asks while one is computed waits for
+/// What was applied when somebody asked, and what was to be known.
+type Asked = (u64, u64);
+
+/// The newest answers. Whoever asks while one is computed waits for
 /// it and computes nothing.
 #[derive(Default)]
-pub struct Answers(Mutex<Vec<((u64, u64), Arc<Findings>)>>);
+pub struct Answers(Mutex<Vec<(Asked, Arc<Findings>)>>);
 
 /// One of the present and one of the past.
 const ANSWERS: usize = 2;
 
 impl Answers {
-    fn of(
-        &self,
-        key: (u64, u64),
-        find: impl FnOnce() -> Result<Findings, Error>,
-    ) -> Result<Arc<Findings>, Error> {
+    fn of(&self, key: Asked, find: impl FnOnce() -> Result<Findings, Error>) -> Result<Arc<Findings>, Error> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, found)) = known.iter().find(|(of, _)| *of == key) {
             return Ok(Arc::clone(found));

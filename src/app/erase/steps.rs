@@ -266,7 +266,6 @@ impl App {
             beyond_backups_at,
             transfer_tallies: List::new(work.tallies.clone()).ok_or_else(|| Error::internal("tallies"))?,
             finding_tallies: List::new(work.findings.clone()).ok_or_else(|| Error::internal("tallies"))?,
-            ..Default::default()
         };
         Ok(self.record_own_about(work.erased, Body::IdentityErased(Box::new(body)), None).await?.position)
     }

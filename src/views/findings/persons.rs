@@ -111,8 +111,11 @@ pub(super) struct Pass<'f> {
     recorded_from: Vec<Timestamp>,
     /// Whether any part names a mark only, and may count as somebody's.
     named: bool,
-    terms: RefCell<HashMap<(u32, Option<u64>), Rc<Terms>>>,
+    terms: RefCell<HashMap<TermsOf, Rc<Terms>>>,
 }
+
+/// A shape, and the position of the revision of its activity.
+type TermsOf = (u32, Option<u64>);
 
 impl Finder<'_> {
     /// Judges everybody.
