@@ -156,14 +156,14 @@ fn older_data_may_have_their_proof_elsewhere() {
 
 #[test]
 fn chinese_law_asks_for_separate_consent() {
-    let found = |kind, recipient: Option<&str>, body: Body, regime: bool| {
+    let found = |kind, to: Option<&str>, body: Body, regime: bool| {
         let mut scene = Scene::default();
         let body_of = RecipientRegistered {
             role: Some(RecipientRole::Controller),
             ..recipient(&[], &[], Some("2026-01-01"), None)
         };
         scene.say(day(0), Body::RecipientRegistered(Box::new(body_of)), Vec::new());
-        let consent = ConsentGiven { kind: Some(kind), recipient: recipient.map(id), ..given("payment") };
+        let consent = ConsentGiven { kind: Some(kind), recipient: to.map(id), ..given("payment") };
         scene.say(day(1), Body::ConsentGiven(Box::new(consent)), vec![subject(1)]);
         let made = scene.say(day(2), body, vec![subject(1)]);
         if regime {
@@ -504,13 +504,13 @@ fn people_are_counted_once_and_after_their_end() {
     }
     scene.say(day(2), Body::SubjectsMerged(Box::default()), vec![subject(0), subject(1)]);
     scene.tick(day(3));
-    let told = |scene: &Scene| {
+    let counted = |scene: &Scene| {
         let (_house, views) = scene.views();
         let found = views.ask().unwrap().findings(None).unwrap();
         let one = found.findings.iter().find(|found| found.key.code() == "F-NO-CONSENT").unwrap();
         (one.count, one.people, one.erased, one.samples.clone())
     };
-    assert_eq!(told(&scene), (6, Some(2), 0, vec![0, 1, 2, 3, 4, 5]));
+    assert_eq!(counted(&scene), (6, Some(2), 0, vec![0, 1, 2, 3, 4, 5]));
     let (_house, views) = scene.views();
     let about: Vec<String> = views
         .ask()
@@ -537,7 +537,7 @@ fn people_are_counted_once_and_after_their_end() {
         ..Default::default()
     }));
     scene.say(day(4), done, Vec::new());
-    let (count, people, erased, _) = told(&scene);
+    let (count, people, erased, _) = counted(&scene);
     assert_eq!((count, people, erased), (6, Some(2), 1));
     let (_house, views) = scene.views();
     views.rebuild(|_| true).unwrap();
