@@ -101,7 +101,7 @@ fn plain(raw: &Raw) -> Result<String, &'static str> {
 
 /// A number without a fraction that a spreadsheet keeps exact: it shows fifteen digits.
 fn whole(number: f64) -> Option<u64> {
-    let fits = number >= 0.0 && number < 1e15 && number.fract() == 0.0;
+    let fits = (0.0..1e15).contains(&number) && number.fract() == 0.0;
     fits.then_some(number as u64)
 }
 
