@@ -8,8 +8,8 @@ mod identity;
 mod judged;
 mod laws;
 mod month;
-mod processing;
 mod persons;
+mod processing;
 mod same;
 mod scene;
 
