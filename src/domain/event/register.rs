@@ -52,7 +52,7 @@ mod tests {
             let fields = fields_of(&Body::from_json(*event_type, "{}").unwrap());
             for name in event_type.register_id().unwrap() {
                 let field = name.split('.').next().unwrap();
-                assert!(fields.iter().any(|known| *known == (Place::Header, field)), "{event_type:?} {name}");
+                assert!(fields.contains(&(Place::Header, field)), "{event_type:?} {name}");
             }
             assert_ne!(event_type.about(), About::Person, "{event_type:?}");
         }

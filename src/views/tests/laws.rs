@@ -141,7 +141,7 @@ fn event(n: usize, (kind, a, b, at): Act) -> Made {
     let late = 3_600_000 * (n as i64 % 3);
     let recorded_at = made.event.envelope.occurred_at.plus_ms(late);
     made.recorded_at = matches!(kind, 4 | 5).then_some(recorded_at);
-    made.event.envelope.backfill = kind == 0 && n % 2 == 0;
+    made.event.envelope.backfill = kind == 0 && n.is_multiple_of(2);
     if matches!(kind, 1 | 2) {
         made.event.envelope.activity = Some(id("signup"));
     }
