@@ -84,7 +84,7 @@ async fn clause_11_clauses_that_ended_cover_nothing_more() {
     assessed(&house, "scc-support").await;
     house.tell(ANNA, "", "data_transferred", support("CN", &SEEN, "support")).await;
     let ended = json!({ "mechanism_id": "scc-support", "reason": "notice_given" });
-    house.desk("kstar-eu", "transfer_mechanism_ended", ended).await;
+    house.desk("kstar-cn", "transfer_mechanism_ended", ended).await;
     assert_eq!(transferred(&house).await, NOTHING, "what happened before stays covered");
     house.tell(ANNA, "", "data_transferred", support("CN", &SEEN, "support")).await;
     assert_eq!(

@@ -25,6 +25,7 @@ pub struct Who {
 }
 
 pub const BO: Who = Who { account: "bo", china: true };
+pub const CHEN: Who = Who { account: "chen", china: true };
 pub const ANNA: Who = Who { account: "anna", china: false };
 
 pub struct House {

@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod choices;
 mod collection;
 mod flows;
 mod house;

@@ -185,7 +185,10 @@ impl Told {
         self.tell(on(12, 3), Scene::json(lili, "", "account_registered", child));
         let agreed =
             json!({ "purpose": "improvement", "kind": "explicit", "method": "tick", "age_band": "lt13" });
-        self.tell(on(12, 4), Scene::json(lili, "", "consent_given", agreed).under_policy());
+        self.tell(
+            on(12, 4),
+            Scene::json(lili, "", "consent_given", agreed).under_policy().under_law_of("CN"),
+        );
     }
 
     fn sdks(&mut self, cast: &Cast) {
