@@ -46,6 +46,10 @@ pub fn subject_name(name: &str) -> pb::SubjectName {
     pb::SubjectName { name: Some(pb::subject_name::Name::Identifier(account(name))) }
 }
 
+fn recorded(outcome: &pb::Outcome) -> bool {
+    matches!(outcome.result, Some(pb::outcome::Result::Receipt(_)))
+}
+
 impl Book {
     pub fn took(&mut self, event: pb::Event, receipt: pb::Receipt) {
         let known = self.names.entry(name_of(&event).to_owned()).or_default();
@@ -83,6 +87,10 @@ impl Book {
     pub async fn settle(&mut self, client: &Client) {
         for batch in std::mem::take(&mut self.open) {
             let outcomes = send_all(client, &batch).await.unwrap();
+            if let Some(refused) = outcomes.iter().find(|outcome| !recorded(outcome)) {
+                let status = client.admin().get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+                panic!("{refused:?}; {:?}; {:?}; {:?}", status.alarms, status.log, status.ledger);
+            }
             let there = outcomes.iter().filter(|outcome| receipt(outcome).duplicate).count();
             assert!(there == 0 || there == batch.len(), "half a batch: {there} of {}", batch.len());
             for (event, outcome) in batch.into_iter().zip(&outcomes) {

@@ -42,7 +42,8 @@ fn campaign(seed: u64) {
         done.add(&house.end());
     }
     eprintln!("seed {seed}, {runs} runs: {done:?}");
-    if runs >= RUNS {
+    // What other seeds choose, and what a shorter one comes to, is theirs.
+    if std::env::var_os("CUSTODY_CAMPAIGN_SEED").is_none() && runs >= RUNS {
         done.assert_something_happened();
     }
 }
