@@ -6,10 +6,9 @@
 //! Four bytes a record buy reads of one record by two small `pread`s, exact ranges for long reads,
 //! and no memory that grows with the log.
 //!
-//! Offsets wait in memory (`Unwritten`) until there are some hundred, so that a small group costs no
-//! write of its own; readers find them there. The file grows, so a full disk refuses it while the
-//! segment, whose room was made beforehand, still takes records: then they wait for longer. A
-//! segment whose offsets wait stays open until they are written.
+//! The file grows with every group, so a full disk refuses it while the segment, whose room was
+//! made beforehand, still takes records. What it refuses waits in memory (`Unwritten`), so that
+//! what is acknowledged can be read; a segment with such offsets stays open until they are written.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -31,8 +30,6 @@ const VERSION: u32 = 1;
 pub const SPARE: &str = "spare";
 /// Segments kept open for reading; each costs two descriptors.
 const OPEN: usize = 64;
-/// Offsets that wait for a write of their side file, at most, while the disk takes it.
-const HELD: usize = 1024;
 
 /// One segment, open for reading and purging. The writer has a descriptor of its own, because the
 /// kernel reports a failed write-back once per descriptor, and the writer must hear of it.
@@ -45,14 +42,12 @@ pub struct Segment {
     unwritten: Mutex<Unwritten>,
 }
 
-/// Offsets that the side file does not have yet: those of the records from `from` on, counted in the
+/// Offsets that the side file did not take: those of the records from `from` on, counted in the
 /// segment. At most four bytes for each of its records.
 #[derive(Debug, Default)]
 struct Unwritten {
     from: usize,
     ends: Vec<u32>,
-    /// The file refused them.
-    refused: bool,
 }
 
 impl Unwritten {
@@ -150,46 +145,26 @@ impl Segment {
         }
     }
 
-    /// Notes where the frames of the records from `first` on end, in memory: a reader finds them at once.
-    pub fn hold_ends(&self, first: u64, ends: &[u32]) {
-        self.unwritten().add((first - self.first) as usize, ends);
-    }
-
-    /// Writes what is held if it is much. What the disk does not take goes on waiting.
-    pub fn write_many_ends(&self) {
-        if self.unwritten().ends.len() >= HELD {
-            self.write_ends();
-        }
-    }
-
-    /// Writes what is held. What the disk does not take goes on waiting.
-    pub fn write_ends(&self) {
+    /// Notes where the frames of the records from `first` on end. What the disk does not take waits
+    /// in memory and is written with what comes next.
+    pub fn note_ends(&self, first: u64, ends: &[u32]) {
         let mut unwritten = self.unwritten();
-        if unwritten.ends.is_empty() {
-            return;
-        }
+        let fresh = unwritten.ends.is_empty();
+        unwritten.add((first - self.first) as usize, ends);
         let bytes: Vec<u8> = unwritten.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
         match self.ends.write_all_at(&bytes, 4 * unwritten.from as u64) {
             Ok(()) => *unwritten = Unwritten::default(),
-            // Once is enough: on a full disk every attempt fails.
-            Err(error) if !unwritten.refused => {
-                unwritten.refused = true;
+            // Once is enough: on a full disk every group fails.
+            Err(error) if fresh => {
                 tracing::warn!(%error, "the offsets of a segment wait in memory for the disk to take them");
             }
             Err(_) => {}
         }
     }
 
-    /// Notes offsets and writes them.
-    pub fn note_ends(&self, first: u64, ends: &[u32]) {
-        self.hold_ends(first, ends);
-        self.write_ends();
-    }
-
-    /// Whether nothing is lost by closing it: nobody else has it, as the writer has the newest, whose offsets
-    /// wait in it, and none wait.
-    fn can_close(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) == 1 && self.unwritten().ends.is_empty()
+    /// Whether nothing would be lost by closing it.
+    fn can_close(&self) -> bool {
+        self.unwritten().ends.is_empty()
     }
 
     fn unwritten(&self) -> std::sync::MutexGuard<'_, Unwritten> {

@@ -34,8 +34,6 @@ use crate::telemetry::metrics;
 
 /// Bytes of one group, unless a single batch is longer.
 const GROUP: usize = 4 << 20;
-/// How often the writer gives up its turn, as long as each time brings a batch.
-const TURNS: usize = 8;
 /// A log on which nothing was written for so long gets its tail mark.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -91,50 +89,36 @@ impl Writer {
                 Some(batch) => batch,
                 None => match self.next(queue) {
                     Some(batch) => batch,
-                    None => return self.own.segment.write_ends(),
+                    None => return,
                 },
             };
-            let group = self.gather(first, queue, &mut held);
-            self.commit(group);
-            // Whoever waited has the answer: what readers find in memory is written in peace.
-            self.own.segment.write_many_ends();
-        }
-    }
-
-    /// All batches that wait, up to a group's bytes. One that does not fit begins the next group.
-    fn gather(&self, first: Waiting, queue: &Receiver<Waiting>, held: &mut Option<Waiting>) -> Vec<Waiting> {
-        let group = GROUP.min(self.shared.segment_bytes as usize);
-        let mut room = group.saturating_sub(first.encoded.bytes.len());
-        let mut batches = vec![first];
-        for _ in 0..TURNS {
             // Where processors are short, whoever is about to send a batch does so first: one sync
             // more for it would cost all. Where they are idle this returns at once.
             std::thread::yield_now();
-            let before = batches.len();
+            let group = GROUP.min(self.shared.segment_bytes as usize);
+            let mut room = group.saturating_sub(first.encoded.bytes.len());
+            let mut batches = vec![first];
+            // A batch that does not fit begins the next group.
             while let Ok(batch) = queue.try_recv() {
                 let bytes = batch.encoded.bytes.len();
                 if bytes > room {
-                    *held = Some(batch);
-                    return batches;
+                    held = Some(batch);
+                    break;
                 }
                 room -= bytes;
                 batches.push(batch);
             }
-            if batches.len() == before {
-                break;
-            }
+            self.commit(batches);
         }
-        batches
     }
 
-    /// The next batch. Writes offsets and marks the tail when none comes for a while.
+    /// The next batch. Marks the tail when none comes for a while.
     fn next(&self, queue: &Receiver<Waiting>) -> Option<Waiting> {
         match queue.recv_timeout(IDLE) {
             Ok(batch) => return Some(batch),
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        self.own.segment.write_ends();
         if let Err(error) = self.shared.mark_tail(self.head) {
             tracing::warn!(%error, "the tail mark of the log could not be written");
         }
@@ -194,7 +178,6 @@ impl Writer {
         let no_room = |source| Error::Unavailable { reason: "no room for the log", source: Some(source) };
         let full = self.end + bytes > self.own.limit() && self.end > SEGMENT_HEAD;
         if full {
-            self.own.segment.write_ends();
             self.own.begin(&self.shared.chain, self.head).map_err(no_room)?;
             self.end = SEGMENT_HEAD;
         }
@@ -323,7 +306,7 @@ impl Writer {
         if self.group.ids.is_empty() {
             return;
         }
-        self.own.segment.hold_ends(self.head, &self.group.ends);
+        self.own.segment.note_ends(self.head, &self.group.ends);
         self.end += self.group.bytes.len() as u64;
         self.head += self.group.ids.len() as u64;
         self.shared.head.send_replace(self.head);
