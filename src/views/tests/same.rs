@@ -113,7 +113,8 @@ proptest! {
 /// What was known at a position is what a log that ends there says.
 #[test]
 fn the_past_is_judged_by_what_was_known() {
-    let deeds: Vec<Deed> = (0..40u8).map(|n| ((n % 18) * 7 % 18, n % 3, n, n % 4)).filter(|d| d.0 != 15).collect();
+    let deeds: Vec<Deed> =
+        (0..40u8).map(|n| ((n % 18) * 7 % 18, n % 3, n, n % 4)).filter(|d| d.0 != 15).collect();
     let order: Vec<usize> = (0..deeds.len()).collect();
     let mut scene = scene(&deeds, &order);
     let head = scene.0.len();
