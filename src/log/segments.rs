@@ -38,6 +38,7 @@ mod frame;
 mod ids;
 mod lane;
 mod mirror;
+mod purging;
 mod reader;
 mod recover;
 mod scan;
@@ -231,6 +232,7 @@ impl Segments {
         });
         let ids = Ids::open(&dir, memory, options.ids.0, options.ids.1)?;
         let mut chain = Chain::open(&dir)?;
+        purging::finish(&chain, &*disk)?;
         let mut recovered = recover::recover(&chain, &ids, &*disk, marked)?;
         let mirror = options.mirror.map(|options| Mirror::new(options, &dir));
         if let (Some(mirror), Ok(place)) = (&mirror, &recovered.place) {

@@ -22,6 +22,7 @@ use super::copy::Walk;
 use super::disk::Disk;
 use super::frame;
 use super::lane::Lane;
+use super::purging::{self, Noted};
 use super::scan::Scan;
 use super::space::PAGE;
 use super::{Shared, tail};
@@ -85,7 +86,9 @@ impl Mirror {
 
     /// Adds to the log whatever only the mirror has. Says whether there was any.
     pub fn adopt(&self, log: &Chain, head: u64, end: u64, disk: &dyn Disk) -> io::Result<bool> {
-        adopt(log, head, end, &*self.open()?, disk)
+        let there = self.open()?;
+        purging::finish(&there.chain, disk)?;
+        adopt(log, head, end, &there, disk)
     }
 
     /// Whether the next group goes there too; an error where it has gone away meanwhile.
@@ -363,18 +366,19 @@ impl Shared {
     }
 
     /// Overwrites the same pieces in the mirror.
-    pub fn purge_mirror(&self, ranges: &[(Arc<Segment>, u64, usize)]) -> io::Result<()> {
+    pub fn purge_mirror(&self, ranges: &[(Arc<Segment>, u64, usize)], noted: &[Noted]) -> io::Result<()> {
         let Some(mirror) = &self.mirror else { return Ok(()) };
         mirror.also(|there| {
             // As in the log: zeros in the last group count for a torn write, unless the mark is beyond.
             tail::write(there.chain.dir(), self.head())?;
+            purging::note(there.chain.dir(), noted)?;
             for (segment, offset, length) in ranges {
                 there.purge(segment, *offset, *length, &*self.disk)?;
             }
             for of_segment in ranges.chunk_by(|a, b| a.0.first == b.0.first) {
                 there.sync(&of_segment[0].0, &*self.disk)?;
             }
-            Ok(())
+            purging::done(there.chain.dir())
         })
     }
 }

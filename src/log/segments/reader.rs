@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Shared;
 use super::chain::Segment;
 use super::frame::{self, HEAD, Head};
+use super::purging::{self, Noted};
 use crate::log::{Error, PieceRef, StoredRecord};
 
 /// Most bytes read at once: small enough that the allocator has such a piece at hand and asks the system for no
@@ -153,7 +154,7 @@ impl Shared {
             .map_err(|source| failed("the tail mark could not be written", source))?;
         let _alone = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut touched: Vec<Arc<Segment>> = Vec::new();
-        let mut ranges = Vec::with_capacity(pieces.len());
+        let (mut ranges, mut noted) = (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
         for of_record in pieces.chunk_by(|a, b| a.position == b.position) {
             let position = of_record[0].position;
             let (segment, _) = self.segment_of(position)?;
@@ -163,22 +164,29 @@ impl Shared {
             for piece in of_record {
                 let range = frame::piece_range(&head, &frame, piece.piece)
                     .ok_or(Error::Refused("the record has no such piece"))?;
-                let at = offset + range.start as u64;
-                self.disk
-                    .write(&segment.data, &vec![0; range.len()], at)
-                    .map_err(|source| failed("pieces could not be purged", source))?;
-                ranges.push((Arc::clone(&segment), at, range.len()));
+                ranges.push((Arc::clone(&segment), offset + range.start as u64, range.len()));
+                let (first, body_crc, piece) = (segment.first, head.body_crc, piece.piece);
+                noted.push(Noted { first, offset, body_crc, piece });
             }
             if touched.last().is_none_or(|last| last.first != segment.first) {
                 touched.push(segment);
             }
+        }
+        purging::note(self.chain.dir(), &noted)
+            .map_err(|source| failed("what is to be purged could not be noted", source))?;
+        for (segment, at, length) in &ranges {
+            self.disk
+                .write(&segment.data, &vec![0; *length], *at)
+                .map_err(|source| failed("pieces could not be purged", source))?;
         }
         for segment in touched {
             self.disk
                 .sync(&segment.data)
                 .map_err(|source| failed("the purge could not be synced", source))?;
         }
-        self.purge_mirror(&ranges)
+        purging::done(self.chain.dir())
+            .map_err(|source| failed("the note of a purge could not be removed", source))?;
+        self.purge_mirror(&ranges, &noted)
             .map_err(|source| failed("the pieces are purged here, and not in the mirror", source))
     }
 }
