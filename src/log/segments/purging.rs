@@ -7,10 +7,11 @@
 //! the CRC-32C of all that. It names nobody. A crash loses the note or its removal: zeros over zeros do no harm.
 
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::chain::Chain;
+use super::chain::{Chain, Segment};
 use super::disk::Disk;
 use super::frame::{self, HEAD, Head, u16_at, u32_at, u64_at};
 use crate::durable;
@@ -64,8 +65,9 @@ pub fn finish(chain: &Chain, disk: &dyn Disk) -> io::Result<()> {
     match read(&bytes) {
         Some(pieces) => {
             tracing::warn!(pieces = pieces.len(), "a purge that may have been cut short is done again");
-            for noted in pieces {
-                again(chain, disk, noted)?;
+            // Sorted by position when they were noted, so pieces of one segment lie together.
+            for of_segment in pieces.chunk_by(|a, b| a.first == b.first) {
+                again(chain, disk, of_segment)?;
             }
         }
         // It was replaced whole, so this is no cut; what it was about shows where it is read.
@@ -89,26 +91,32 @@ fn read(bytes: &[u8]) -> Option<Vec<Noted>> {
     Some(entries.chunks_exact(ENTRY).map(one).collect())
 }
 
-/// Only where the very frame stands that was meant.
-fn again(chain: &Chain, disk: &dyn Disk, noted: Noted) -> io::Result<()> {
-    if !chain.firsts().contains(&noted.first) {
+/// Overwrites pieces of one segment, and syncs once.
+fn again(chain: &Chain, disk: &dyn Disk, pieces: &[Noted]) -> io::Result<()> {
+    let Some(first) = pieces.first().map(|noted| noted.first).filter(|first| chain.firsts().contains(first))
+    else {
         return Ok(());
+    };
+    let segment = chain.segment(first)?;
+    for noted in pieces {
+        if let Some(range) = range(&segment, noted) {
+            let length = (range.end - range.start) as usize;
+            disk.write(&segment.data, &vec![0; length], range.start)?;
+        }
     }
-    let segment = chain.segment(noted.first)?;
-    let mut head = [0; HEAD];
-    if segment.data.read_exact_at(&mut head, noted.offset).is_err() {
-        return Ok(());
-    }
-    let Some(head) = Head::read(&head).filter(|head| head.body_crc == noted.body_crc) else { return Ok(()) };
-    let mut bytes = vec![0; head.total as usize];
-    if segment.data.read_exact_at(&mut bytes, noted.offset).is_err()
-        || frame::check_body(&head, &bytes).is_err()
-    {
-        return Ok(());
-    }
-    let Some(range) = frame::piece_range(&head, &bytes, noted.piece) else { return Ok(()) };
-    disk.write(&segment.data, &vec![0; range.len()], noted.offset + range.start as u64)?;
     disk.sync(&segment.data)
+}
+
+/// Where a piece lies, if the very frame that was meant stands there.
+fn range(segment: &Segment, noted: &Noted) -> Option<Range<u64>> {
+    let mut head = [0; HEAD];
+    segment.data.read_exact_at(&mut head, noted.offset).ok()?;
+    let head = Head::read(&head).filter(|head| head.body_crc == noted.body_crc)?;
+    let mut bytes = vec![0; head.total as usize];
+    segment.data.read_exact_at(&mut bytes, noted.offset).ok()?;
+    frame::check_body(&head, &bytes).ok()?;
+    let range = frame::piece_range(&head, &bytes, noted.piece)?;
+    Some(noted.offset + range.start as u64..noted.offset + range.end as u64)
 }
 
 #[cfg(test)]
