@@ -25,6 +25,7 @@ pub mod recover;
 pub mod register;
 pub mod report;
 pub mod restore;
+pub mod retention;
 pub mod ropa;
 pub mod sdks;
 pub mod serve;
@@ -106,6 +107,9 @@ enum Command {
     /// The law data: known, adopted, and what another document would change
     #[command(subcommand)]
     Law(law::Law),
+    /// How long data may be kept, and why
+    #[command(subcommand)]
+    Retention(retention::Retention),
     /// The record of processing activities (GDPR 30)
     Ropa(ropa::Ropa),
     /// SDKs: what was declared against what was seen
@@ -178,6 +182,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Help { topic } => help(&topic, output),
         Command::Fsck(fsck) => fsck::run(fsck, output),
         Command::Verify(verify) => verify::run(verify, output),
+        Command::Retention(command) => retention::run(command, output),
         Command::Serve(serve) => serve::run(serve, output),
         Command::Restore(restore) => restore::run(restore, output),
         Command::Backup(command) => block_on(backup::run(command, output)),
@@ -280,6 +285,8 @@ mod tests {
             "custody transfers uncovered --importer aws --occurred-from 2026-01-01T00:00:00Z",
             "custody transfers counters",
             "custody transfers list --format xlsx --out t.xlsx --lang zh",
+            "custody retention test vectors.json --json",
+            "custody retention evaluate vectors.json",
             "custody ropa --cn --count-people --format csv --bom --out r.csv",
             "custody ropa --processor --as-of 2026-01-01T00:00:00Z --known-at 7",
             "custody sdks --format jsonl",

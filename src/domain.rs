@@ -1,6 +1,7 @@
 //! Pure rules: no I/O, no async, no clock, no randomness.
 
 pub mod consent;
+pub mod datum;
 pub mod erasure;
 pub mod event;
 pub mod finding;
@@ -10,6 +11,7 @@ pub mod law;
 pub mod personal;
 pub mod policy_defect;
 pub mod register;
+pub mod retention;
 pub mod time;
 pub mod transfer;
 pub mod use_check;

@@ -15,35 +15,8 @@ use crate::domain::id::{Country, Id, Regime};
 use crate::domain::law::Law;
 use crate::domain::time::Timestamp;
 
+pub use crate::domain::datum::{DatumKey, Selector};
 pub use reason::{Code, Text};
-
-/// Which data an act is about; what is not named is not narrowed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selector {
-    pub service: Option<Id>,
-    pub record_kind: Option<Id>,
-    pub category: Option<Id>,
-    pub slot: Option<Id>,
-}
-
-/// (service, record kind, category, slot): what is decided about, is decided about one of these.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DatumKey {
-    pub service: Option<Id>,
-    pub record_kind: Option<Id>,
-    pub category: Id,
-    pub slot: Option<Id>,
-}
-
-impl Selector {
-    pub fn holds(&self, key: &DatumKey) -> bool {
-        let fits = |wanted: &Option<Id>, has: Option<&Id>| wanted.is_none() || wanted.as_ref() == has;
-        fits(&self.service, key.service.as_ref())
-            && fits(&self.record_kind, key.record_kind.as_ref())
-            && fits(&self.category, Some(&key.category))
-            && fits(&self.slot, key.slot.as_ref())
-    }
-}
 
 /// A purpose was opened for a datum, or could have been.
 #[derive(Debug, Clone, PartialEq, Eq)]

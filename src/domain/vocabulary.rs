@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use chrono::NaiveDate;
 use serde::Deserialize;
 
-use crate::domain::id::Country;
+use crate::domain::id::{Country, Regime};
 
 /// Which list a term belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -190,6 +190,12 @@ pub fn level(category: &str) -> Option<Level> {
 /// Whether a country belonged to the European Economic Area on a day.
 pub fn in_eea(country: Country, day: NaiveDate) -> bool {
     term(Kind::Country, country.as_str()).and_then(|term| term.eea).is_some_and(|eea| eea.contain(day))
+}
+
+/// Whether a law is that of the EU, or of a country that belonged to the European Economic Area on a day.
+pub fn is_european(regime: Regime, day: NaiveDate) -> bool {
+    let country = || regime.as_str().parse::<Country>().ok();
+    regime == Regime::EU || country().is_some_and(|country| in_eea(country, day))
 }
 
 #[cfg(test)]

@@ -271,16 +271,11 @@ fn local_key(shape: &Shape, cat: &Id, stored: Country) -> Vec<Option<Value>> {
 fn is_beyond(regime: Regime, country: Country, day: NaiveDate) -> bool {
     match regime {
         Regime::CN => country.as_str() != "CN",
-        regime => is_european(regime, day) && !vocabulary::in_eea(country, day),
+        regime => vocabulary::is_european(regime, day) && !vocabulary::in_eea(country, day),
     }
-}
-
-fn is_european(regime: Regime, day: NaiveDate) -> bool {
-    let country = || regime.as_str().parse::<Country>().ok();
-    regime == Regime::EU || country().is_some_and(|country| vocabulary::in_eea(country, day))
 }
 
 /// Whether a law is none of a region's: the laws of the European Economic Area are one region's.
 fn is_outside(region: Regime, regime: Regime, day: NaiveDate) -> bool {
-    region != regime && !(is_european(region, day) && is_european(regime, day))
+    region != regime && !(vocabulary::is_european(region, day) && vocabulary::is_european(regime, day))
 }

@@ -1,0 +1,33 @@
+//! What is decided about: a datum, and what selects one (`domain.md` 2.2). Everything that is decided is decided
+//! per datum, so two things that must not share a fate need two slots.
+
+use crate::domain::id::Id;
+
+/// (service, record kind, category, slot) of one person.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatumKey {
+    pub service: Option<Id>,
+    pub record_kind: Option<Id>,
+    pub category: Id,
+    /// `None`: the one without a name.
+    pub slot: Option<Id>,
+}
+
+/// Which data an act is about; what is not named is not narrowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    pub service: Option<Id>,
+    pub record_kind: Option<Id>,
+    pub category: Option<Id>,
+    pub slot: Option<Id>,
+}
+
+impl Selector {
+    pub fn holds(&self, key: &DatumKey) -> bool {
+        let fits = |wanted: &Option<Id>, has: Option<&Id>| wanted.is_none() || wanted.as_ref() == has;
+        fits(&self.service, key.service.as_ref())
+            && fits(&self.record_kind, key.record_kind.as_ref())
+            && fits(&self.category, Some(&key.category))
+            && fits(&self.slot, key.slot.as_ref())
+    }
+}

@@ -1,0 +1,501 @@
+//! Steps 2 to 7: the history of a datum, one fact after the other: its lives, what opened and ended its purposes,
+//! and what was wrong on the way.
+
+use std::collections::BTreeSet;
+
+use crate::domain::event::{LegalBasis, PurposeBasis, RestrictionGround, RuleKind, SoftEnd};
+use crate::domain::id::{Id, Regime};
+use crate::domain::retention::episode::{Episode, HardEnd, Shield};
+use crate::domain::retention::history::{Counted, History};
+use crate::domain::retention::rule::{Rules, Version};
+use crate::domain::retention::{Act, Case, Code};
+use crate::domain::time::{MS_PER_MINUTE, Timestamp};
+
+/// How long after an opening the consent or registration that it needs may still come.
+const SETTLE_MS: i64 = 5 * MS_PER_MINUTE;
+
+/// What one life of a datum knows: from its first collection to its execution.
+#[derive(Debug, Clone)]
+pub struct Life {
+    pub regimes: Vec<Regime>,
+    pub collected: Timestamp,
+    /// The last collection or lawful use.
+    pub last_activity: Timestamp,
+    /// The latest of each purpose.
+    pub episodes: Vec<Episode>,
+    /// The first one.
+    pub order: Option<(Timestamp, Id)>,
+    pub deferred: bool,
+    /// Since the last collection.
+    demands: Vec<Demand>,
+    /// The place of the first collection after the last demand.
+    overtaken_by: Option<usize>,
+    backfilled: bool,
+}
+
+/// A demand is about the data held when it was made.
+#[derive(Debug, Clone)]
+enum Demand {
+    Erasure,
+    /// `None`: every purpose.
+    Unlawful(Option<Id>),
+}
+
+/// Where the datum stands after the facts so far.
+#[derive(Debug, Clone)]
+pub struct Walk<'a> {
+    pub(super) case: Case<'a>,
+    pub(super) rules: &'a Rules<'a>,
+    history: &'a History<'a>,
+    /// Whether consents and registrations that are missing count as there (4.4 step 1).
+    supposing: bool,
+    pub(super) life: Option<Life>,
+    pub(super) lived: bool,
+    pub(super) findings: BTreeSet<Code>,
+    consents: Vec<Id>,
+    objections: Vec<Option<Id>>,
+    pub(super) account_cancelled: bool,
+    /// The first cancellation or end of the service since the last registration.
+    pub(super) account_ended: Option<Timestamp>,
+    termination_notified: bool,
+    service_terminated: bool,
+    pub(super) holds: Vec<Id>,
+    pub(super) restrictions: Vec<RestrictionGround>,
+    /// When a hold or restriction was lifted last.
+    pub(super) released: Option<Timestamp>,
+    pub(super) transaction: Option<Timestamp>,
+    /// Since the last execution that ended a life.
+    pub(super) own_transaction: Option<Timestamp>,
+    pub(super) aborted: bool,
+    ever_opened: BTreeSet<Id>,
+}
+
+impl<'a> Walk<'a> {
+    /// All of the history.
+    pub fn through(
+        history: &'a History<'a>,
+        rules: &'a Rules<'a>,
+        case: &Case<'a>,
+        supposing: bool,
+    ) -> Walk<'a> {
+        let mut walk = Walk {
+            case: *case,
+            rules,
+            history,
+            supposing,
+            life: None,
+            lived: false,
+            findings: BTreeSet::new(),
+            consents: Vec::new(),
+            objections: Vec::new(),
+            account_cancelled: false,
+            account_ended: None,
+            termination_notified: false,
+            service_terminated: false,
+            holds: Vec::new(),
+            restrictions: Vec::new(),
+            released: None,
+            transaction: None,
+            own_transaction: None,
+            aborted: false,
+            ever_opened: BTreeSet::new(),
+        };
+        for (place, fact) in history.facts.iter().enumerate() {
+            walk.step(place, fact);
+        }
+        walk
+    }
+
+    pub fn is_ordered(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.order.is_some())
+    }
+
+    pub fn is_backfilled(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.backfilled)
+    }
+
+    /// The place of the collection that came after this life's last demand.
+    pub fn overtaken_by(&self) -> Option<usize> {
+        self.life.as_ref().and_then(|life| life.overtaken_by)
+    }
+
+    fn step(&mut self, place: usize, fact: &Counted<'a>) {
+        let at = fact.at;
+        match &*fact.act {
+            Act::Collected { regimes, purposes, .. } => self.collected(place, fact, regimes, purposes),
+            Act::PurposeAdded { purpose, .. } => self.added(place, fact, purpose),
+            Act::PurposeFulfilled { purpose, .. } => {
+                self.each(|episode| {
+                    if episode.purpose == *purpose {
+                        episode.end_soft(at, SoftEnd::Fulfilled);
+                    }
+                });
+            }
+            Act::Used { purpose, .. } => self.used(at, purpose),
+            Act::ConsentGiven { purpose, .. } => {
+                if !self.consents.contains(purpose) {
+                    self.consents.push(purpose.clone());
+                }
+            }
+            Act::ConsentWithdrawn { purpose } => self.withdrawn(place, at, purpose),
+            Act::AccountRegistered { .. } => {
+                self.account_cancelled = false;
+                self.account_ended = None;
+            }
+            Act::AccountCancelled { .. } => {
+                self.account_cancelled = true;
+                self.account_ends(place, at, SoftEnd::AccountCancelled);
+            }
+            Act::TransactionCompleted { .. } => {
+                self.transaction = Some(at);
+                self.own_transaction = Some(at);
+                self.each(|episode| episode.transaction = Some(at));
+            }
+            Act::TransactionAborted { .. } => self.aborted = true,
+            Act::ObjectionUpheld { purpose, .. } => {
+                self.objections.push(purpose.clone());
+                self.end_hard(at, purpose.as_ref(), HardEnd::ObjectionUpheld);
+            }
+            Act::UnlawfulProcessingFound { purpose, .. } => {
+                self.demand(Demand::Unlawful(purpose.clone()));
+                self.end_hard(at, purpose.as_ref(), HardEnd::Unlawful);
+            }
+            Act::ErasureAccepted { .. } => self.erasure_accepted(at),
+            Act::RestrictionApplied { ground, .. } => self.restrictions.push(*ground),
+            Act::RestrictionLifted { ground, .. } => {
+                self.lift(at, |applied| ground.is_none_or(|lifted| lifted == *applied));
+            }
+            Act::HoldPlaced { hold, .. } => {
+                if !self.holds.contains(hold) {
+                    self.holds.push(hold.clone());
+                }
+            }
+            Act::HoldReleased { hold } => {
+                if self.holds.contains(hold) {
+                    self.holds.retain(|held| held != hold);
+                    self.released = Some(at);
+                }
+            }
+            Act::DeletionOrdered { order, .. } => {
+                if let Some(life) = &mut self.life {
+                    life.order.get_or_insert_with(|| (at, order.clone()));
+                }
+            }
+            Act::Deferred { technical, .. } => self.deferred(*technical),
+            Act::Executed { collected_before, .. } => self.executed(place, at, *collected_before),
+            Act::TerminationNotified { .. } => self.termination_notified = true,
+            Act::ServiceTerminated { .. } => self.service_terminated(place, at),
+            Act::ServiceRegistered { .. } | Act::RuleAnnulled { .. } | Act::Retracted { .. } => {}
+        }
+        if let Some(life) = self.life.as_mut().filter(|_| fact.backfill) {
+            life.backfilled = true;
+        }
+    }
+
+    fn each(&mut self, act: impl FnMut(&mut Episode)) {
+        self.life.iter_mut().flat_map(|life| &mut life.episodes).for_each(act);
+    }
+
+    /// A collection: begins a life, joins what is open and opens what is not.
+    fn collected(&mut self, place: usize, fact: &Counted<'a>, regimes: &[Regime], purposes: &[PurposeBasis]) {
+        let at = fact.at;
+        let life = self.life.get_or_insert_with(|| Life {
+            regimes: Vec::new(),
+            collected: at,
+            last_activity: at,
+            episodes: Vec::new(),
+            order: None,
+            deferred: false,
+            demands: Vec::new(),
+            overtaken_by: None,
+            backfilled: false,
+        });
+        self.lived = true;
+        for regime in regimes {
+            if !life.regimes.contains(regime) {
+                life.regimes.push(*regime);
+            }
+        }
+        life.collected = at;
+        life.last_activity = life.last_activity.max(at);
+        if !life.demands.is_empty() {
+            life.demands.clear();
+            life.overtaken_by = Some(place);
+        }
+        for purpose in purposes {
+            match self.open_episode(&purpose.id, at) {
+                Some(episode) => {
+                    episode.collected = Some(at);
+                    episode.last_activity = episode.last_activity.max(at);
+                }
+                None => self.open(place, fact, purpose),
+            }
+        }
+    }
+
+    /// A purpose is added to what is held; after a demand it opens nothing until the datum is collected again.
+    fn added(&mut self, place: usize, fact: &Counted<'a>, purpose: &PurposeBasis) {
+        if self.life.is_none() || self.open_episode(&purpose.id, fact.at).is_some() {
+            return;
+        }
+        let concerns = |demand: &Demand| match demand {
+            Demand::Erasure => purpose.basis != LegalBasis::LegalObligation,
+            Demand::Unlawful(named) => named.as_ref().is_none_or(|named| *named == purpose.id),
+        };
+        if self.life.as_ref().is_some_and(|life| life.demands.iter().any(concerns)) {
+            self.findings.insert(Code::UseAfterEnd);
+        } else {
+            self.open(place, fact, purpose);
+        }
+    }
+
+    fn open_episode(&mut self, purpose: &Id, at: Timestamp) -> Option<&mut Episode> {
+        let kind = self.case.key.record_kind.as_ref();
+        let Life { regimes, episodes, .. } = self.life.as_mut()?;
+        let episode = episodes.iter_mut().find(|episode| episode.purpose == *purpose)?;
+        episode.is_open(self.rules, kind, regimes, at).then_some(episode)
+    }
+
+    /// Step 3: opens an episode if its basis is in force; says what is wrong if it is not.
+    fn open(&mut self, place: usize, fact: &Counted<'a>, purpose: &PurposeBasis) {
+        let basis = self.basis(place, fact.at, purpose);
+        if let Err(lacking) = basis {
+            self.findings.insert(self.lack(fact, lacking));
+        }
+        let standing = self.account_ended;
+        let transaction = self.own_transaction;
+        let Some(life) = &mut self.life else { return };
+        let latest = life.episodes.iter().position(|episode| episode.purpose == purpose.id);
+        // An ended episode stays the latest where nothing lawful takes its place.
+        if basis.is_err() && latest.is_some() {
+            return;
+        }
+        let first = latest.is_none();
+        let mut episode = Episode {
+            purpose: purpose.id.clone(),
+            basis: purpose.basis,
+            opened: fact.at,
+            collected: Some(life.collected),
+            last_activity: fact.at,
+            transaction: transaction.filter(|_| first),
+            account_ended: standing.filter(|_| first),
+            soft: None,
+            hard: None,
+            shield: basis.unwrap_or(Shield::No),
+        };
+        match basis {
+            Ok(_) => {}
+            Err(Lacking::Consent) => episode.end_hard(fact.at, HardEnd::Unlawful),
+            Err(Lacking::Objected) => episode.end_hard(fact.at, HardEnd::ObjectionUpheld),
+            Err(Lacking::Account) => episode.end_soft(fact.at, SoftEnd::AccountCancelled),
+            Err(Lacking::Service) => episode.end_soft(fact.at, SoftEnd::ServiceTerminated),
+        }
+        self.ever_opened.insert(purpose.id.clone());
+        match latest {
+            Some(n) => life.episodes[n] = episode,
+            None => life.episodes.push(episode),
+        }
+    }
+
+    /// Whether the basis of a purpose is in force, and until where later ends do not touch what opens on it.
+    fn basis(&self, place: usize, at: Timestamp, purpose: &PurposeBasis) -> Result<Shield, Lacking> {
+        let shield = match purpose.basis {
+            LegalBasis::Consent if !self.consents.contains(&purpose.id) => {
+                let given = |act: &Act| matches!(act, Act::ConsentGiven { purpose: given, .. } if *given == purpose.id);
+                self.settles(place, at, given).ok_or(Lacking::Consent)?
+            }
+            LegalBasis::Contract if self.account_cancelled => {
+                let registered = |act: &Act| matches!(act, Act::AccountRegistered { .. });
+                self.settles(place, at, registered).ok_or(Lacking::Account)?
+            }
+            LegalBasis::LegitimateInterest | LegalBasis::PublicTask => {
+                let objected = |to: &Option<Id>| to.as_ref().is_none_or(|to| *to == purpose.id);
+                if self.objections.iter().any(objected) {
+                    return Err(Lacking::Objected);
+                }
+                Shield::No
+            }
+            _ => Shield::No,
+        };
+        let goes_on = !self.service_terminated || purpose.basis == LegalBasis::LegalObligation;
+        if goes_on { Ok(shield) } else { Err(Lacking::Service) }
+    }
+
+    /// Whether what is missing at an opening comes in time, or may still. Nothing does once the service has ended.
+    fn settles(&self, place: usize, at: Timestamp, comes: impl Fn(&Act) -> bool) -> Option<Shield> {
+        let supposed = self.supposing.then_some(Shield::No);
+        if self.service_terminated {
+            return supposed;
+        }
+        let last = at.plus_ms(SETTLE_MS);
+        let later = self.history.facts.iter().enumerate().skip(place + 1);
+        let mut in_time = later.take_while(|(_, fact)| fact.at <= last);
+        if let Some((settled, _)) = in_time.find(|(_, fact)| comes(&fact.act)) {
+            return Some(Shield::Until(settled));
+        }
+        supposed.or((self.case.now < last).then_some(Shield::Settling))
+    }
+
+    /// What an opening without a basis is called. Where old evidence may be missing it is no breach yet.
+    fn lack(&self, fact: &Counted<'a>, lacking: Lacking) -> Code {
+        let early = self.history.evidence_from.is_some_and(|from| fact.at < from);
+        match lacking {
+            Lacking::Consent | Lacking::Account if fact.backfill || early => Code::LegacyEvidence,
+            Lacking::Consent => Code::NoConsent,
+            _ => Code::UseAfterEnd,
+        }
+    }
+
+    /// Step 7.
+    fn used(&mut self, at: Timestamp, purpose: &Id) {
+        let lawful = self.is_usable(at, purpose);
+        if !lawful {
+            let opened = self.ever_opened.contains(purpose);
+            self.findings.insert(if opened { Code::UseAfterEnd } else { Code::PurposeCreep });
+            return;
+        }
+        if let Some(life) = &mut self.life {
+            life.last_activity = life.last_activity.max(at);
+        }
+        self.each(|episode| {
+            if episode.purpose == *purpose {
+                episode.last_activity = episode.last_activity.max(at);
+            }
+        });
+    }
+
+    fn withdrawn(&mut self, place: usize, at: Timestamp, purpose: &Id) {
+        self.consents.retain(|given| given != purpose);
+        self.each(|episode| {
+            let rests_on_it = episode.basis == LegalBasis::Consent && episode.purpose == *purpose;
+            if rests_on_it && !episode.is_shielded(place) {
+                episode.end_hard(at, HardEnd::ConsentWithdrawn);
+            }
+        });
+    }
+
+    fn account_ends(&mut self, place: usize, at: Timestamp, end: SoftEnd) {
+        self.account_ended.get_or_insert(at);
+        self.each(|episode| {
+            if end == SoftEnd::AccountCancelled && episode.is_shielded(place) {
+                return;
+            }
+            episode.account_ended.get_or_insert(at);
+            if episode.basis != LegalBasis::LegalObligation {
+                episode.end_soft(at, end);
+            }
+        });
+    }
+
+    fn service_terminated(&mut self, place: usize, at: Timestamp) {
+        if !self.termination_notified {
+            self.findings.insert(Code::TerminationNotice);
+        }
+        self.service_terminated = true;
+        self.account_ends(place, at, SoftEnd::ServiceTerminated);
+    }
+
+    /// Of one purpose, or of all.
+    fn end_hard(&mut self, at: Timestamp, purpose: Option<&Id>, end: HardEnd) {
+        self.each(|episode| {
+            if purpose.is_none_or(|purpose| episode.purpose == *purpose) {
+                episode.end_hard(at, end);
+            }
+        });
+    }
+
+    fn demand(&mut self, demand: Demand) {
+        if let Some(life) = &mut self.life {
+            life.demands.push(demand);
+            // It is the last one now, and nothing was collected since.
+            life.overtaken_by = None;
+        }
+    }
+
+    fn erasure_accepted(&mut self, at: Timestamp) {
+        if self.life.is_none() {
+            return;
+        }
+        self.demand(Demand::Erasure);
+        self.lift(at, |_| true);
+        self.each(|episode| {
+            // GDPR 17(3)(b).
+            if episode.basis != LegalBasis::LegalObligation {
+                episode.end_hard(at, HardEnd::ErasureAccepted);
+            }
+        });
+    }
+
+    fn lift(&mut self, at: Timestamp, lifted: impl Fn(&RestrictionGround) -> bool) {
+        let before = self.restrictions.len();
+        self.restrictions.retain(|applied| !lifted(applied));
+        if self.restrictions.len() < before {
+            self.released = Some(at);
+        }
+    }
+
+    /// Step 11: PIPL 47(2) knows it, the GDPR does not.
+    fn deferred(&mut self, technical: bool) {
+        if let Some(life) = self.life.as_mut().filter(|_| technical) {
+            life.deferred = true;
+            if life.regimes.contains(&Regime::EU) {
+                self.findings.insert(Code::DeferNotAllowed);
+            }
+        }
+    }
+
+    /// Steps 2 and 17: ends the life, unless it is only about an earlier copy.
+    fn executed(&mut self, place: usize, at: Timestamp, collected_before: Option<Timestamp>) {
+        let Some(life) = &self.life else { return };
+        let ends = collected_before.is_none_or(|before| before > life.collected);
+        if self.is_premature(place, at, collected_before) {
+            self.findings.insert(Code::PrematureErasure);
+        }
+        if ends {
+            self.life = None;
+            self.own_transaction = None;
+        }
+    }
+
+    fn is_premature(&self, place: usize, at: Timestamp, collected_before: Option<Timestamp>) -> bool {
+        if !self.holds.is_empty() {
+            return true;
+        }
+        if self.is_ordered() {
+            return false;
+        }
+        if !self.restrictions.is_empty() {
+            return true;
+        }
+        let runs = |walk: &Walk<'_>| walk.floors(at).iter().any(|floor| floor.runs(at));
+        match collected_before {
+            Some(before) => {
+                let copy = self.history.copy_before(before, place);
+                runs(&Walk::through(&copy, self.rules, &self.case, self.supposing))
+            }
+            None => runs(self),
+        }
+    }
+
+    /// Purposes of this life, whatever became of them.
+    pub(super) fn purposes(&self) -> impl Iterator<Item = &Id> {
+        self.life.iter().flat_map(|life| life.episodes.iter().map(|episode| &episode.purpose))
+    }
+
+    /// Floors or caps that concern the datum and are in force at an instant (step 10).
+    pub(super) fn in_force(&self, kind: RuleKind, at: Timestamp) -> impl Iterator<Item = &Version<'a>> {
+        let regimes = self.life.as_ref().map_or(&[][..], |life| &life.regimes[..]);
+        self.rules
+            .kind(kind)
+            .filter(move |version| version.is_in_force(at) && version.is_about(self.purposes(), regimes))
+    }
+}
+
+/// What an opening lacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lacking {
+    Consent,
+    Account,
+    Objected,
+    Service,
+}
