@@ -10,7 +10,7 @@ use crate::api::guard::Call;
 use crate::api::registers::reason;
 use crate::api::terms::{maybe, time};
 use crate::api::transfers::outcome;
-use crate::app::law::{Flow, Judged, Known, Preview, Tiers};
+use crate::app::law::{Adopted, Flow, Judged, Known, Preview, Tiers};
 use crate::app::{App, Error};
 use crate::domain::event::Body;
 use crate::domain::law::{self, Law};
@@ -79,13 +79,14 @@ impl LawService for Laws {
         request: Request<pb::AdoptLawRequest>,
     ) -> Result<Response<pb::AdoptLawResponse>, Status> {
         let call = Call::of(&request)?;
-        let position = self.adopt(&call, request.into_inner()).await.map_err(|e| call.status(e))?;
-        Ok(Response::new(pb::AdoptLawResponse { position }))
+        let adopted = self.adopt(&call, request.into_inner()).await.map_err(|e| call.status(e))?;
+        let Adopted { position, recorded } = adopted;
+        Ok(Response::new(pb::AdoptLawResponse { position, already_adopted: !recorded }))
     }
 }
 
 impl Laws {
-    async fn adopt(&self, call: &Call, request: pb::AdoptLawRequest) -> Result<u64, Error> {
+    async fn adopt(&self, call: &Call, request: pb::AdoptLawRequest) -> Result<Adopted, Error> {
         let mut violations = Violations::new();
         let at = instant(request.effective_at, "effective_at", &mut violations);
         let reason = reason(request.reason, &mut violations);

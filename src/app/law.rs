@@ -40,6 +40,14 @@ pub struct Preview {
     pub applied: u64,
 }
 
+/// The adoption by which a document counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adopted {
+    pub position: u64,
+    /// Whether it was recorded now; else it stood there before.
+    pub recorded: bool,
+}
+
 /// How many transfers each verdict is about.
 pub type Judged = BTreeMap<Verdict, u64>;
 
@@ -91,25 +99,36 @@ impl App {
         .await
     }
 
-    /// Records that everything is judged by a document from an instant on.
+    /// Records that everything is judged by a document from an instant on. Where an adoption says so already,
+    /// nothing is recorded, and that one is the answer.
     pub async fn adopt_law(
         &self,
         caller: &Caller,
         adopted: &'static Law,
         effective_at: Option<Timestamp>,
         reason: Option<Id>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Adopted, Error> {
+        let from = effective_at.unwrap_or_else(|| self.clock.now());
+        // Held until it is in the log, so that two officers who adopt the same at once record it once.
+        let registering = self.settle_registers().await?;
+        let standing = self.views.registers(|registers| registers.adoption(from, u64::MAX));
+        if let Some((position, _)) = standing.filter(|(_, law)| law.sha256() == adopted.sha256()) {
+            return Ok(Adopted { position, recorded: false });
+        }
         let body = LawDataActivated {
             name: Some(adopted.name().clone()),
             version: Some(adopted.version().clone()),
             sha256: Some(adopted.sha256()),
-            effective_at: Some(effective_at.unwrap_or_else(|| self.clock.now())),
+            effective_at: Some(from),
             reason,
         };
-        let body = Body::LawDataActivated(Box::new(body));
-        let position = self.record_own(body, vec![staff(caller)]).await?.position;
+        // A document of this program contradicts no register.
+        let (custody, event) = self.own_event(Body::LawDataActivated(Box::new(body)), vec![staff(caller)])?;
+        let recorded = self.record_whole(&custody, vec![event]).await?;
+        drop(registering);
+        let position = recorded.first().ok_or_else(|| Error::internal("no_answer"))?.position;
         self.seen(Some(position)).await;
-        Ok(position)
+        Ok(Adopted { position, recorded: true })
     }
 }
 

@@ -118,13 +118,18 @@ impl App {
     }
 
     pub(crate) async fn record_own(&self, body: Body, people: Vec<Person>) -> Result<Receipt, Error> {
-        let actor = if people.is_empty() { ActorKind::System } else { ActorKind::Staff };
-        let envelope = self.own_envelope(event_id(self.clock.now())?, actor)?;
-        let caller = Caller::custody(envelope.emitter.clone());
-        self.record(&caller, vec![Ok(Event { envelope, people, body })])
+        let (custody, event) = self.own_event(body, people)?;
+        self.record(&custody, vec![Ok(event)])
             .await
             .pop()
             .unwrap_or_else(|| Err(Error::internal("no_answer")))
+    }
+
+    /// An event of custody's own, and custody as the one who records it.
+    pub(crate) fn own_event(&self, body: Body, people: Vec<Person>) -> Result<(Caller, Event), Error> {
+        let actor = if people.is_empty() { ActorKind::System } else { ActorKind::Staff };
+        let envelope = self.own_envelope(event_id(self.clock.now())?, actor)?;
+        Ok((Caller::custody(envelope.emitter.clone()), Event { envelope, people, body }))
     }
 }
 

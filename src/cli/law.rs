@@ -79,6 +79,11 @@ pub async fn run(command: Law, output: Output) -> Outcome {
             if output.json {
                 return Ok(output.line(&json::text("AdoptLawResponse", &answer)?)?);
             }
+            if answer.already_adopted {
+                let standing =
+                    format!("was adopted by the event at position {}; nothing was recorded", answer.position);
+                return Ok(output.line(&standing)?);
+            }
             Ok(output.line(&format!("recorded at position {}", answer.position))?)
         }
     }

@@ -191,9 +191,13 @@ impl Registers {
         if let Some(law) = self.as_if {
             return law;
         }
+        self.adoption(at, known_at).map_or_else(law::first, |(_, law)| law)
+    }
+
+    /// The event by which a law counts at an instant; `None` where none was adopted, and the first counts.
+    pub fn adoption(&self, at: Timestamp, known_at: u64) -> Option<(u64, &'static Law)> {
         let adopted = self.laws.iter().rev().filter(|entry| entry.from <= at && entry.position < known_at);
-        let known = adopted.filter_map(|entry| law::by_hash(entry.body.sha256.as_ref()?)).next();
-        known.unwrap_or_else(law::first)
+        adopted.filter_map(|entry| Some((entry.position, law::by_hash(entry.body.sha256.as_ref()?)?))).next()
     }
 
     /// All versions of a mechanism over time, as known before a position.

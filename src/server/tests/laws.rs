@@ -75,7 +75,9 @@ async fn what_another_law_would_change_is_told_before_it_is_adopted() {
         effective_at: None,
         reason: "new_decision".to_owned(),
     };
-    let position = laws.adopt_law(adopt).await.unwrap().into_inner().position;
+    let adopted = laws.adopt_law(adopt).await.unwrap().into_inner();
+    assert!(!adopted.already_adopted);
+    let position = adopted.position;
     let all =
         laws.list_laws(pb::ListLawsRequest { at_least: Some(position) }).await.unwrap().into_inner().laws;
     let in_force: Vec<_> =
@@ -91,5 +93,46 @@ async fn what_another_law_would_change_is_told_before_it_is_adopted() {
     use sha2::Digest;
     let law = got.law.unwrap();
     assert_eq!(sha2::Sha256::digest(got.document.as_bytes())[..], law.sha256[..], "word for word");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_law_that_counts_already_is_not_adopted_again() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    let laws = client(&running).await.laws();
+    let at = |minutes: i64| Some(crate::cli::record::timestamp(place.clock.now().plus_ms(minutes * MINUTE)));
+    let adopt = async |version: &str, effective_at| {
+        let (version, reason) = (version.to_owned(), "review".to_owned());
+        let request = pb::AdoptLawRequest { version, effective_at, reason };
+        let answer = laws.clone().adopt_law(request).await.unwrap().into_inner();
+        (answer.position, answer.already_adopted)
+    };
+    // The first counts without being adopted, and that it was adopted is worth an event.
+    let (first, again) = tokio::join!(adopt("2026-11", None), adopt("2026-11", None));
+    assert_eq!(first.0, again.0, "two at once are one");
+    assert_ne!(first.1, again.1);
+    let head = running.app().log.head();
+    place.clock.advance_ms(MINUTE);
+    assert_eq!(adopt("2026-11", None).await, (first.0, true));
+    assert_eq!(running.app().log.head(), head, "nothing was recorded");
+
+    let next = adopt("2027-01", at(60)).await;
+    assert_eq!(next, (head, false));
+    assert_eq!(adopt("2027-01", at(90)).await, (head, true), "it will count by then");
+    assert_eq!(adopt("2026-11", None).await, (first.0, true), "and does not yet");
+    let earlier = adopt("2027-01", at(30)).await;
+    assert!(!earlier.1, "half an hour earlier is news: {earlier:?}");
+    let back = adopt("2026-11", at(120)).await;
+    assert!(!back.1, "to go back is news: {back:?}");
+    assert_eq!(running.app().log.head(), back.0 + 1);
+    let all = laws
+        .clone()
+        .list_laws(pb::ListLawsRequest { at_least: Some(back.0) })
+        .await
+        .unwrap()
+        .into_inner()
+        .laws;
+    assert_eq!(all.iter().map(|law| law.adoptions.len()).collect::<Vec<_>>(), [2, 2]);
     running.stop().await.unwrap();
 }
