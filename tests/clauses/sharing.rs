@@ -135,6 +135,58 @@ async fn clause_4_3_3_a_foreign_authority_needs_an_approval_at_home() {
     assert_eq!(house.found("F-FOREIGN-AUTHORITY").await, ["authority=authority-1 legal_ref=28%20USC%201782"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clause_4_3_5_an_interest_is_balanced_before_data_are_given_for_it() {
+    let house = House::with(&[ANNA]).await;
+    let insurer = json!({ "recipient_id": "insurer", "legal_name": "Insurer (test)", "role": "controller",
+        "country": "DE", "purposes": ["disputes"] });
+    house.desk("kstar-eu", "recipient_registered", insurer).await;
+    let given = |more: Value| {
+        let mut body = json!({ "recipient_id": "insurer", "cats": ["pd:Username"], "purpose": "disputes",
+            "safeguards": ["encryption"] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let on_interest = |of: &str| given(json!({ "basis": "legitimate_interest", "assessment_ref": of }));
+    let assessed = async |kind: &str, of: &str, result: &str| {
+        let body = json!({ "kind": kind, "subject_matter": of, "result": result });
+        house.desk("kstar-eu", "assessment_recorded", body).await
+    };
+    let code = "F-NO-ASSESSMENT";
+    assessed("lia", "lia-1", "ok_with_measures").await;
+    house.tell(ANNA, "", "data_shared", on_interest("lia-1")).await;
+    house.tell(ANNA, "", "data_shared", given(json!({ "basis": "contract" }))).await;
+    assert_eq!(house.found(code).await, NOTHING);
+    let unbalanced = house.tell(ANNA, "", "data_shared", on_interest("lia-2")).await;
+    let of_insurer = "F-NO-ASSESSMENT activity=- recipient=insurer kind=lia";
+    let told = async || {
+        let found = house.findings(code).await;
+        found.into_iter().map(|one| (one.key, one.count, one.positions)).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [(of_insurer.to_owned(), 1, vec![unbalanced])]);
+    // Neither an assessment of another kind, nor one that came out against it, nor one that comes afterwards.
+    assessed("dpia", "lia-2", "ok").await;
+    assessed("lia", "lia-2", "not_ok").await;
+    let again = house.tell(ANNA, "", "data_shared", on_interest("lia-2")).await;
+    assessed("lia", "lia-2", "ok").await;
+    house.tell(ANNA, "", "data_shared", on_interest("lia-2")).await;
+    assert_eq!(told().await, [(of_insurer.to_owned(), 2, vec![unbalanced, again])]);
+    // What the event does not say its activity does.
+    let activity = |document: &str| {
+        json!({ "activity": "solar-eu.enforce", "service": "solar-eu", "assessment_ref": document,
+            "purposes": [{ "id": "disputes", "basis": "legitimate_interest" }], "regimes": ["EU"] })
+    };
+    house.desk("kstar-eu", "activity_registered", activity("lia-3")).await;
+    house.tell(ANNA, "enforce", "data_shared", given(json!({}))).await;
+    house.desk("kstar-eu", "activity_registered", activity("lia-1")).await;
+    house.tell(ANNA, "enforce", "data_shared", given(json!({}))).await;
+    let told = told().await;
+    assert_eq!(
+        (told.len(), told[1].0.as_str(), told[1].1),
+        (2, "F-NO-ASSESSMENT activity=solar-eu.enforce recipient=- kind=lia", 1)
+    );
+}
+
 fn seen(sdk: &str, version: &str, more: &[&str], early: bool) -> Value {
     let cats: Vec<&str> = WECHAT.iter().chain(more).copied().collect();
     json!({ "sdk_name": sdk, "sdk_version": version, "app_version": "5.2.0", "cats": cats, "before_consent": early })

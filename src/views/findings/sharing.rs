@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::event::catalogue::{DataShared, RecipientRegistered};
-use crate::domain::event::{Body, MappingKind, RecipientRole};
+use crate::domain::event::catalogue::{ActivityRegistered, DataShared, RecipientRegistered};
+use crate::domain::event::{AssessmentKind, Body, LegalBasis, MappingKind, RecipientRole};
 use crate::domain::id::Id;
 use crate::domain::time::Timestamp;
 use crate::domain::vocabulary;
@@ -13,6 +13,7 @@ use crate::views::findings::{Finder, Kind, maybe, value};
 use crate::views::stretch::Stretch;
 
 const CONTRACT: &str = "F-RECIPIENT-NO-CONTRACT";
+const UNBALANCED: &str = "F-NO-ASSESSMENT";
 
 impl Finder<'_> {
     pub(super) fn sharing(&mut self) -> Result<(), Error> {
@@ -34,8 +35,52 @@ impl Finder<'_> {
             for stretch in self.stretches("F-SHARE-NO-SAFEGUARD", &share, bounds)? {
                 self.share(&share, &recipient, &stretch);
             }
+            self.balances(&share, &recipient)?;
         }
         Ok(())
+    }
+
+    /// Data are given on a legitimate interest only after it was balanced against people's own (GDPR 6(1)(f), 35;
+    /// policy 4.3.5).
+    fn balances(&mut self, share: &Kind<DataShared>, recipient: &Id) -> Result<(), Error> {
+        let shape = &share.shape;
+        let history = shape.activity.as_ref().and_then(|activity| self.registers.activities.get(activity));
+        let revisions: Vec<_> = history.into_iter().flatten().map(|entry| entry.body.clone()).collect();
+        let may_be = rests_on_interest(&share.body, None)
+            || revisions.iter().any(|activity| rests_on_interest(&share.body, Some(&**activity)));
+        if !may_be {
+            return Ok(());
+        }
+        let documents = revisions.iter().filter_map(|activity| activity.assessment_ref.as_ref());
+        let of: BTreeSet<&Id> = documents.chain(&share.body.assessment_ref).chain(&shape.activity).collect();
+        let mut bounds = self.revisions(shape);
+        bounds.extend(of.iter().flat_map(|of| self.registers.assessment_bounds(of)));
+        let made = of.iter().filter_map(|of| self.registers.assessments.get(*of)).flatten();
+        let lessons = self.lessons(made.map(|entry| entry.position).collect())?;
+        for case in self.cases(UNBALANCED, share, bounds, &lessons)? {
+            let at = case.stretch.first;
+            let wrong = |finder: &Self, known_at| finder.unbalanced(share, recipient, at, known_at);
+            self.judge_case(UNBALANCED, (&case, &lessons), wrong);
+        }
+        Ok(())
+    }
+
+    /// The key of what is wrong where no balancing stands behind an interest: none of what the event or its activity
+    /// names, and none of the activity itself.
+    fn unbalanced(&self, share: &Kind<DataShared>, recipient: &Id, at: Timestamp, known_at: u64) -> Keys {
+        let (shape, body) = (&share.shape, &share.body);
+        let revision = self.revision(shape, at).map(|revision| revision.entry.body);
+        if !rests_on_interest(body, revision.as_deref()) {
+            return Keys::new();
+        }
+        let document = revision.as_ref().and_then(|activity| activity.assessment_ref.as_ref());
+        let mut of = [body.assessment_ref.as_ref(), document, shape.activity.as_ref()].into_iter().flatten();
+        if of.any(|of| self.registers.is_assessed(of, AssessmentKind::Lia, at, known_at)) {
+            return Keys::new();
+        }
+        let kind = AssessmentKind::Lia.as_str().parse::<Id>().ok();
+        let recipient = shape.activity.is_none().then_some(recipient);
+        vec![vec![maybe(shape.activity.as_ref()), maybe(recipient), maybe(kind.as_ref())]]
     }
 
     /// Where something about a recipient begins or ends.
@@ -147,4 +192,15 @@ impl Finder<'_> {
             }
         }
     }
+}
+
+/// Whether what is given rests on a legitimate interest, as it says itself, or as its activity says of its purpose.
+fn rests_on_interest(body: &DataShared, activity: Option<&ActivityRegistered>) -> bool {
+    if let Some(basis) = body.basis {
+        return basis == LegalBasis::LegitimateInterest;
+    }
+    let mut registered = activity.into_iter().flat_map(|activity| activity.purposes.iter());
+    registered.any(|one| {
+        one.basis == LegalBasis::LegitimateInterest && body.purpose.as_ref().is_none_or(|of| *of == one.id)
+    })
 }
