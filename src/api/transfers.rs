@@ -10,7 +10,7 @@ use crate::api::events::{done, instant, known_before, page_size};
 use crate::api::guard::Call;
 use crate::api::page::Token;
 use crate::api::terms::{number, term, terms, time};
-use crate::app::findings::{Basis, Wanted};
+use crate::app::findings::{Basis, TransferLine, Wanted};
 use crate::app::{App, Error};
 use crate::domain::event::{AssessmentKind, AssessmentResult, TransferRegime};
 use crate::domain::id::Id;
@@ -22,7 +22,7 @@ use crate::limits;
 use crate::pb;
 use crate::pb::transfer_service_server::{TransferService, TransferServiceServer};
 use crate::views::counter::{Counter, People, year_begins};
-use crate::views::flows::FlowLine;
+use crate::views::findings::Separate;
 use crate::views::registers::Assessment;
 use crate::views::stretch::Scope;
 
@@ -111,11 +111,7 @@ impl Transfers {
         let found = self.app.transfers(wanted, request.at_least).await?;
         let next = found.more.then(|| Token::write(end, &question));
         Ok(pb::ListTransfersResponse {
-            lines: found
-                .lines
-                .iter()
-                .map(|(line, people)| transfer_line(line, *people, &found.from))
-                .collect(),
+            lines: found.lines.iter().map(|line| transfer_line(line, &found.from)).collect(),
             next_page_token: next.unwrap_or_default(),
             computed_from: Some(basis(&found.from)),
         })
@@ -130,11 +126,14 @@ fn basis(from: &Basis) -> pb::TransferBasis {
     }
 }
 
-fn transfer_line(line: &FlowLine, people: u64, from: &Basis) -> pb::TransferLine {
+fn transfer_line(of: &TransferLine, from: &Basis) -> pb::TransferLine {
+    let TransferLine { flow: line, people, consents, has_contact } = of;
     let key = &line.key;
     let (outcome, allowed_by, shortfalls) = outcome(&key.verdict);
     let importer = from.registers.recipient_at(&key.importer, line.last, u64::MAX);
     let name = importer.and_then(|entry| entry.body.legal_name.as_ref()).map(|name| name.as_str().to_owned());
+    let privacy =
+        importer.and_then(|entry| entry.body.privacy_url.as_ref()).map(|url| url.as_str().to_owned());
     let mechanism = key.verdict.mechanism().and_then(|id| from.registers.mechanisms.get(id)?.last());
     pb::TransferLine {
         exporter: key.exporter.to_string(),
@@ -152,12 +151,16 @@ fn transfer_line(line: &FlowLine, people: u64, from: &Basis) -> pb::TransferLine
         modes: line.modes.iter().map(|mode| mode.number()).collect(),
         claims: line.claims.iter().map(ToString::to_string).collect(),
         count: line.count,
-        people,
+        people: *people,
         first: time(line.first),
         last: time(line.last),
         positions: line.samples.clone(),
         mechanism: mechanism.map(|entry| Value::write(&*entry.body)),
         assessments: key.verdict.mechanism().map(|id| assessments(id, from)).unwrap_or_default(),
+        separate_consent: consents
+            .map(|Separate { asked, consented }| pb::SeparateConsent { asked, consented }),
+        importer_has_contact: *has_contact,
+        importer_privacy_url: privacy.unwrap_or_default(),
     }
 }
 

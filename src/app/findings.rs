@@ -13,7 +13,7 @@ use crate::domain::personal::Personal;
 use crate::domain::time::{MS_PER_DAY, MS_PER_MINUTE, Timestamp};
 use crate::views::ask::Ask;
 use crate::views::counter::Counters;
-use crate::views::findings::{DETECTOR, Finding, Findings, State, name};
+use crate::views::findings::{DETECTOR, Finding, Findings, Separate, State, name};
 use crate::views::flows::FlowLine;
 use crate::views::lock;
 use crate::views::registers::Registers;
@@ -52,11 +52,21 @@ pub struct Wanted {
 
 /// A page of the register of transfers, and what it was computed from.
 pub struct Transfers {
-    /// With the people of each.
-    pub lines: Vec<(FlowLine, u64)>,
+    pub lines: Vec<TransferLine>,
     /// Whether there are lines behind these.
     pub more: bool,
     pub from: Basis,
+}
+
+/// One line of the register, with what is counted and looked up only for a page.
+pub struct TransferLine {
+    pub flow: FlowLine,
+    /// Different people of whom something is kept.
+    pub people: u64,
+    /// `None` where no transfer of the line asks for a separate consent.
+    pub consents: Option<Separate>,
+    /// Whether the importer's registration names a contact.
+    pub has_contact: bool,
 }
 
 /// What an answer was computed from.
@@ -137,11 +147,16 @@ impl App {
             let mut all = ask.transfers(&from.registers, wanted.scope, now)?;
             all.retain(|line| wanted.has(line));
             let more = all.len() > wanted.start.saturating_add(wanted.limit);
+            let page: Vec<FlowLine> = all.into_iter().skip(wanted.start).take(wanted.limit).collect();
+            let known_at = wanted.scope.known_at;
+            let consents = ask.separate_consents(&from.registers, &page, known_at)?;
             let merged = ask.merged()?;
-            let mut lines = Vec::new();
-            for line in all.into_iter().skip(wanted.start).take(wanted.limit) {
-                let people = ask.people(&line.parts, &merged)?;
-                lines.push((line, people));
+            let mut lines = Vec::with_capacity(page.len());
+            for (flow, consents) in page.into_iter().zip(consents) {
+                let people = ask.people(&flow.parts, &merged)?;
+                let importer = from.registers.importer_at(&flow.key.importer, flow.last, known_at);
+                let has_contact = importer.map_or(Ok(false), |position| ask.names_contact(position))?;
+                lines.push(TransferLine { flow, people, consents, has_contact });
             }
             Ok(Transfers { lines, more, from })
         })

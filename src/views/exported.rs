@@ -103,23 +103,10 @@ impl Ask {
     }
 
     fn firsts(&self, of: &[(u32, u16)], merged: &Merged) -> Result<Vec<Timestamp>, Error> {
-        let mut rows = Vec::with_capacity(of.len());
-        for (shape, year) in of {
-            let mut people = self.reading.prefix(&store::exported_in(*shape, *year));
-            let next = person(people.next())?;
-            rows.push((next, people));
-        }
         let (mut firsts, mut others) = (Vec::new(), BTreeMap::new());
-        // Rows of each shape are sorted by person: whoever comes next in any of them is counted once.
-        while let Some(least) = rows.iter().filter_map(|(next, _)| next.map(|(who, _)| who)).min() {
-            let mut first = Timestamp::LAST;
-            for (next, people) in &mut rows {
-                if let Some((_, theirs)) = next.filter(|(who, _)| *who == least) {
-                    first = first.min(theirs);
-                    *next = person(people.next())?;
-                }
-            }
-            match merged.get(&least) {
+        for row in self.exported_people(of)? {
+            let (who, first) = row?;
+            match merged.get(&who) {
                 Some(canonical) => {
                     others
                         .entry(*canonical)
@@ -132,6 +119,35 @@ impl Ask {
         firsts.extend(others.into_values());
         firsts.sort_unstable();
         Ok(firsts)
+    }
+
+    /// The people whose data transfers of any of these shapes took in their years, each once and in the order of
+    /// their handles, with when each was first among them.
+    pub fn exported_people(
+        &self,
+        of: &[(u32, u16)],
+    ) -> Result<impl Iterator<Item = Result<(SubjectId, Timestamp), Error>>, Error> {
+        let mut rows = Vec::with_capacity(of.len());
+        for (shape, year) in of {
+            let mut people = self.reading.prefix(&store::exported_in(*shape, *year));
+            let next = person(people.next())?;
+            rows.push((next, people));
+        }
+        // Rows of each shape are sorted by person: whoever comes next in any of them is counted once.
+        Ok(std::iter::from_fn(move || {
+            let least = rows.iter().filter_map(|(next, _)| next.map(|(who, _)| who)).min()?;
+            let mut first = Timestamp::LAST;
+            for (next, people) in &mut rows {
+                if let Some((_, theirs)) = next.filter(|(who, _)| *who == least) {
+                    first = first.min(theirs);
+                    match person(people.next()) {
+                        Ok(following) => *next = following,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+            }
+            Some(Ok((least, first)))
+        }))
     }
 
     /// Different people of whom something is kept, in these records. Those merged count as one.

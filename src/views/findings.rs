@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use acts::{Act, State, name};
+pub use persons::Separate;
 
 use crate::domain::event::catalogue::{JobRan, MappingAdded};
 use crate::domain::event::{Body, EventType, MappingKind};

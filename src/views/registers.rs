@@ -333,6 +333,12 @@ impl Registers {
         })
     }
 
+    /// Where somebody stands to whom data go: as a recipient, else as a company of the group.
+    pub fn importer_at(&self, importer: &Id, at: Timestamp, known_at: u64) -> Option<u64> {
+        let recipient = self.recipient_at(importer, at, known_at).map(|entry| entry.position);
+        recipient.or_else(|| Some(in_force(self.controllers.get(importer), at, known_at)?.position))
+    }
+
     pub fn recipient_at(
         &self,
         recipient: &Id,

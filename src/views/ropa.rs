@@ -23,7 +23,7 @@ use crate::views::flows::{Judge, Transfer};
 use crate::views::person::Person;
 use crate::views::registers::{Entry, Registers, Revision, in_force};
 use crate::views::rules::Rules;
-use crate::views::store::tag;
+use crate::views::store::{self, tag};
 use crate::views::stretch::Scope;
 use crate::views::{Error, occurrences};
 
@@ -126,6 +126,22 @@ pub struct Processing {
 }
 
 impl Ask {
+    /// Whether a registration names somebody as a contact who is not erased. Who it is stays closed.
+    pub fn names_contact(&self, position: u64) -> Result<bool, Error> {
+        let mut contacts = Vec::new();
+        self.reach.decode_all(&[position], |event| {
+            let parts = event.parts.iter().filter(|part| part.role == PartRole::Person(Role::Contact));
+            contacts.extend(parts.filter_map(|part| part.subject));
+            Ok(())
+        })?;
+        for contact in contacts {
+            if self.reading.get(&store::erased(contact))?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Every activity that is performed at a moment, by name.
     pub fn processing_records(
         &self,
@@ -268,14 +284,10 @@ impl Draft<'_> {
     fn controller(&self, id: Id) -> Result<Controller, Error> {
         let Moment { as_of, known_at } = self.moment;
         let entry = in_force(self.registers.controllers.get(&id), as_of, known_at);
-        let mut has_contact = false;
-        if let Some(entry) = entry {
-            self.ask.reach.decode_all(&[entry.position], |event| {
-                let contact = PartRole::Person(Role::Contact);
-                has_contact = event.parts.iter().any(|part| part.role == contact && part.subject.is_some());
-                Ok(())
-            })?;
-        }
+        let has_contact = match entry {
+            Some(entry) => self.ask.names_contact(entry.position)?,
+            None => false,
+        };
         Ok(Controller { id, registered: entry.map(|entry| (*entry.body).clone()), has_contact })
     }
 

@@ -12,6 +12,7 @@ mod persons;
 mod processing;
 mod same;
 mod scene;
+mod separate;
 
 use std::sync::Arc;
 use std::time::Duration;

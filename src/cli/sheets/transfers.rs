@@ -8,7 +8,7 @@ use crate::cli::sheets::{
 use crate::pb;
 use crate::sheet::{Cell, Column, Language, Sheet};
 
-const TRANSFERS: [Column; 42] = [
+const TRANSFERS: [Column; 45] = [
     text("mechanism", "Mechanism", "出境机制编号"),
     text("outcome", "Judgement", "判定"),
     list("claims", "Claimed by the emitter", "上报方声称的机制"),
@@ -18,6 +18,8 @@ const TRANSFERS: [Column; 42] = [
     text("exporter", "Exporter", "提供方"),
     text("importer", "Importer", "境外接收方编号"),
     text("importer_name", "Importer's name", "境外接收方"),
+    text("importer_contact", "Importer's contact", "境外接收方联系人"),
+    text("importer_privacy_url", "Importer's privacy policy", "境外接收方隐私政策链接"),
     text("from_country", "From", "出境地"),
     text("to_country", "To", "目的地"),
     list("modes", "Mode", "出境方式"),
@@ -45,6 +47,7 @@ const TRANSFERS: [Column; 42] = [
     list("shortfalls", "Falls short in", "不足之处"),
     integer("count", "Transfers", "次数"),
     integer("people", "People", "人数"),
+    text("separate_consent_rate", "Separate-consent rate", "单独同意率"),
     instant("first", "First transfer", "首次出境"),
     instant("last", "Last transfer", "最近出境"),
     list("findings", "Open findings", "未关闭的问题"),
@@ -106,6 +109,8 @@ fn row(line: &pb::TransferLine, beside: &Beside, language: Language) -> Vec<Cell
         Cell::text(&line.exporter),
         Cell::text(&line.importer),
         Cell::text(name),
+        Cell::text(words::said(words::on_file(line.importer_has_contact), language)),
+        Cell::text(&line.importer_privacy_url),
         Cell::text(&line.from_country),
         Cell::text(&line.to_country),
         Cell::list(line.modes().map(|mode| words::said(words::mode(mode), language))),
@@ -133,6 +138,7 @@ fn row(line: &pb::TransferLine, beside: &Beside, language: Language) -> Vec<Cell
         Cell::list(line.shortfalls().map(|short| words::said(shortfall(short), language))),
         Cell::Integer(line.count),
         Cell::Integer(line.people),
+        line.separate_consent.as_ref().map_or(Cell::Empty, rate),
         at(line.first.as_ref()),
         at(line.last.as_ref()),
         Cell::list(open(line, &beside.findings)),
@@ -140,6 +146,19 @@ fn row(line: &pb::TransferLine, beside: &Beside, language: Language) -> Vec<Cell
         Cell::text(&beside.from.law),
         Cell::Integer(beside.from.computed_at),
     ]
+}
+
+/// A share with what it is a share of, because of few people a percentage says little.
+fn rate(of: &pb::SeparateConsent) -> Cell {
+    let pb::SeparateConsent { asked, consented } = *of;
+    match u128::from(asked) {
+        0 => Cell::text("0 / 0"),
+        all => {
+            // Rounded down, so that what is not everybody never reads as all.
+            let tenths = u128::from(consented) * 1_000 / all;
+            Cell::text(format!("{}.{} % ({consented} / {asked})", tenths / 10, tenths % 10))
+        }
+    }
 }
 
 /// The exporter's numbers of the year of the last transfer, where it left China.

@@ -62,6 +62,11 @@ pub fn frequency(frequency: pb::Frequency) -> Word {
     }
 }
 
+/// Whether something personal is registered that a register does not show.
+pub fn on_file(known: bool) -> Word {
+    if known { ("on file", "已登记") } else { ("none", "未登记") }
+}
+
 pub fn method(method: pb::ShareMethod) -> Word {
     match method {
         pb::ShareMethod::Api => ("API", "接口传输"),

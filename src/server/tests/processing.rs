@@ -240,7 +240,13 @@ async fn clause_11_the_register_of_transfers_has_what_a_chinese_officer_keeps() 
     // Somebody who is known from then on.
     record(&running, pb::Event { event_id: place.event(104).event_id, ..place.event(4) }).await;
     say(&running, &place, 10, controller()).await;
-    say(&running, &place, 11, importer()).await;
+    let contact = pb::Identifier {
+        kind: pb::IdentifierKind::Email.into(),
+        value: "li.wei@importer.example".to_owned(),
+        ..Default::default()
+    };
+    let people = vec![pb::Person { role: pb::Role::Contact.into(), identifiers: vec![contact.clone()] }];
+    record(&running, pb::Event { people, body: Some(importer()), ..place.event(11) }).await;
     let clauses = pb::event::Body::TransferMechanismRegistered(Box::new(pb::TransferMechanismRegistered {
         mechanism_id: "sc-1".to_owned(),
         regime: pb::TransferRegime::Cn.into(),
@@ -288,8 +294,20 @@ async fn clause_11_the_register_of_transfers_has_what_a_chinese_officer_keeps() 
         ("expires_at", "2026-12-31"),
         ("filing_number", "GD-2026-7"),
         ("pipia_result", "采取措施后通过"),
+        ("importer_contact", "已登记"),
+        ("separate_consent_rate", ""),
     ] {
         assert_eq!(cell(&sheet, row, field), expected, "{field}");
     }
+    assert!(!format!("{lines:?} {rows:?}").contains("li.wei"), "who it is stays closed");
+    let request = pb::FindSubjectRequest { identifier: Some(contact) };
+    let found = client.subjects().find_subject(request).await.unwrap().into_inner();
+    let contact = crate::app::subjects::Name::Subject(found.candidates[0].subject.parse().unwrap());
+    let caller = crate::app::Caller::local();
+    running.app().erase(&caller, &[contact], super::erasure::REASON).await.unwrap();
+    let at_least = Some(running.app().log.head() - 1);
+    let request = pb::ListTransfersRequest { at_least, ..Default::default() };
+    let (lines, _) = crate::cli::transfers::all(&client, request).await.unwrap();
+    assert!(!lines[0].importer_has_contact && lines[0].importer_name == "AWS EMEA SARL");
     running.stop().await.unwrap();
 }

@@ -12,6 +12,7 @@ mod belonging;
 mod both_ways;
 mod choice;
 mod life;
+mod separate;
 mod told;
 
 use std::borrow::Cow;
@@ -40,6 +41,7 @@ use crate::views::zone::{ZONE, Zone};
 use crate::views::{Error, occurrences, postings};
 use belonging::Of;
 use life::{Item, Life, Sure, Terms, Unsure};
+pub use separate::Separate;
 
 /// A code that rests on absence and is found here. All of them wait equally long, which a test holds.
 const WAITS: &str = "F-NO-CONSENT";
@@ -217,6 +219,15 @@ impl<'f> Pass<'f> {
 
     /// By what the rows say, where they say enough.
     fn by_rows(&self, subject: SubjectId, row: Person, of: Option<&Of>) -> Result<Sure<Vec<Hit>>, Error> {
+        Ok(self.life_by_rows(subject, row, of)?.and_then(|life| self.judge(&life)))
+    }
+
+    fn life_by_rows(
+        &self,
+        subject: SubjectId,
+        row: Person,
+        of: Option<&Of>,
+    ) -> Result<Sure<Life<'f>>, Error> {
         let mut life = Life { ripe: true, ..Life::default() };
         match of {
             None => {
@@ -236,7 +247,7 @@ impl<'f> Pass<'f> {
             }
         }
         life.close();
-        Ok(self.judge(&life))
+        Ok(Ok(life))
     }
 
     fn add_row(
@@ -303,6 +314,7 @@ impl<'f> Pass<'f> {
         Ok(Ok(Item {
             terms: self.terms(number, shape, &body, last),
             shape,
+            number,
             body,
             count: tally.count,
             since: tally.first,
@@ -347,6 +359,11 @@ impl<'f> Pass<'f> {
 
     /// Record by record.
     fn by_records(&self, subject: SubjectId, of: Option<&Of>) -> Result<Vec<Hit>, Error> {
+        // A single record has one answer.
+        Ok(self.judge(&self.life_by_records(subject, of)?).unwrap_or_default())
+    }
+
+    fn life_by_records(&self, subject: SubjectId, of: Option<&Of>) -> Result<Life<'f>, Error> {
         let alone;
         let of = match of {
             Some(of) => of,
@@ -372,8 +389,7 @@ impl<'f> Pass<'f> {
             Ok(())
         })?;
         life.close();
-        // A single record has one answer.
-        Ok(self.judge(&life).unwrap_or_default())
+        Ok(life)
     }
 
     fn record(&self, of: &Of, event: &Decoded) -> Result<Option<Item<'f>>, Error> {
@@ -406,6 +422,7 @@ impl<'f> Pass<'f> {
         Ok(Some(Item {
             terms: self.terms(number, shape, &body, event.at),
             shape,
+            number,
             body,
             count: event.tally.count,
             since: event.tally.first,

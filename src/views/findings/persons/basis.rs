@@ -89,12 +89,8 @@ impl Pass<'_> {
                 }
             }
         }
-        for item in life.transferred.iter().filter(|item| is_chinese(item)) {
-            let Body::DataTransferred(body) = &*item.body else { continue };
-            let (Some(recipient), Some(country)) = (&item.terms.recipient, body.to_country) else { continue };
-            let on_consent = |(_, basis): &&(Id, Option<LegalBasis>)| *basis == Some(LegalBasis::Consent);
-            for (purpose, _) in item.terms.purposes.iter().filter(on_consent) {
-                let to = To::Abroad(recipient, country);
+        for item in &life.transferred {
+            for (purpose, to) in abroad_on_consent(item) {
                 self.is_separate(life, hits, item, (Some(purpose), to))?;
             }
         }
@@ -108,15 +104,7 @@ impl Pass<'_> {
         item: &Item<'_>,
         (purpose, to): (Option<&Id>, To<'_>),
     ) -> Sure<()> {
-        let wanted = Wanted {
-            purpose,
-            to,
-            separate: true,
-            guardian: false,
-            consent_id: None,
-            stops: false,
-            settle_ms: SETTLE_MS,
-        };
+        let wanted = separately(purpose, to);
         let there = life.consents.spans(&wanted, None).throughout(item.first, item.last).ok_or(Unsure)?;
         let recipient = match to {
             To::Anybody => None,
@@ -177,6 +165,33 @@ impl Pass<'_> {
 
 fn is_chinese(item: &Item<'_>) -> bool {
     item.terms.regimes.contains(&Regime::CN)
+}
+
+/// What the law of China asks a separate consent for in a transfer (PIPL 39): each purpose that rests on consent, and
+/// to whom.
+pub(super) fn abroad_on_consent<'i>(item: &'i Item<'_>) -> impl Iterator<Item = (&'i Id, To<'i>)> {
+    let to = match &*item.body {
+        Body::DataTransferred(body) if is_chinese(item) => item.terms.recipient.as_ref().zip(body.to_country),
+        _ => None,
+    };
+    let on_consent = |(_, basis): &&(Id, Option<LegalBasis>)| *basis == Some(LegalBasis::Consent);
+    let purposes = item.terms.purposes.iter().filter(on_consent).map(|(purpose, _)| purpose);
+    to.into_iter().flat_map(move |(recipient, country)| {
+        purposes.clone().map(move |purpose| (purpose, To::Abroad(recipient, country)))
+    })
+}
+
+/// A consent that was asked for by itself, or given in writing.
+pub(super) fn separately<'w>(purpose: Option<&'w Id>, to: To<'w>) -> Wanted<'w> {
+    Wanted {
+        purpose,
+        to,
+        separate: true,
+        guardian: false,
+        consent_id: None,
+        stops: false,
+        settle_ms: SETTLE_MS,
+    }
 }
 
 /// Every purpose; `None` where there is none.

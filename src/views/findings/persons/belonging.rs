@@ -38,6 +38,14 @@ impl Pass<'_> {
         ask(&Resolver { reading: &finder.ask.reading, shapes: &shapes, known_at: finder.known_at() })
     }
 
+    /// Whom somebody's records may count as: those whose row stands for it after merges, and to whom it was linked.
+    pub(super) fn counts_as(&self, subject: SubjectId, row: &Person) -> Result<BTreeSet<SubjectId>, Error> {
+        let linked = lenders(row)?;
+        self.resolver(|resolver| {
+            std::iter::once(&subject).chain(&linked).map(|who| resolver.canonical(*who)).collect()
+        })
+    }
+
     /// Everything that counts as one person; `None` for who counts as somebody else.
     pub(super) fn group(&self, subject: SubjectId) -> Result<Option<Of>, Error> {
         self.resolver(|resolver| {

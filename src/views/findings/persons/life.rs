@@ -87,6 +87,8 @@ impl Terms {
 #[derive(Debug)]
 pub struct Item<'s> {
     pub shape: &'s Shape,
+    /// The shape's number in the dictionary.
+    pub number: u32,
     /// Header and index fields.
     pub body: Cow<'s, Body>,
     pub terms: Rc<Terms>,
