@@ -4,7 +4,7 @@
 //! `[[assessment]]`, `[[policy]]`, `[[retention_rule]]`, `[[hold]]`, `[[breach]]`, `[[mapping]]` and `[[law]]`, or
 //! named as any other register event is in `proto/custody/v1/event.proto` (`[[breach_assessed]]`), with the fields
 //! of its message; names of enums may be given without their prefix, in any case. `people` of a table are those
-//! that the event names. With `applied_at = <time>` at the top, applying the same file again records nothing new
+//! that the event names, `approved_by` the names of staff who approved it. With `applied_at = <time>` at the top, applying the same file again records nothing new
 //! and shows the first receipts; without it what says nothing new is not recorded.
 
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::json;
 use crate::cli::output::Output;
 use crate::cli::record::derived_id;
+use crate::cli::sheets::registers::{APPROVED_BY, approvers_of};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::event::EventType;
 use crate::domain::register::keeps;
@@ -156,7 +157,7 @@ impl Entry {
             None => new_id(),
         };
         let mut event = Map::new();
-        if let Some(people) = body.as_object_mut().and_then(|body| body.remove("people")) {
+        if let Some(people) = people_of(&mut body).map_err(|why| format!("{kind}: {why}"))? {
             event.insert("people".to_owned(), people);
         }
         event.insert("event_id".to_owned(), json!(id));
@@ -166,10 +167,25 @@ impl Entry {
         event.insert("backfill".to_owned(), json!(applied_at.is_some()));
         event.insert(field.to_owned(), body);
         let mut event = Value::Object(event);
-        json::spell_out("Event", &mut event);
+        // What is no word of its enum is told by its field, before all of it is refused for that.
+        if let Some(path) = json::spell_out_all("Event", &mut event) {
+            let path = path.strip_prefix(field).map_or(path.as_str(), |rest| rest.trim_start_matches('.'));
+            return Err(format!("{kind}: {path} is none of the words that there are"));
+        }
         let event = json::parse("Event", &event.to_string()).map_err(|why| format!("{kind}: {why}"))?;
         Ok(Entry { kind, event })
     }
+}
+
+/// Whom a table names beside what it says: people in full, and approvers by their names.
+fn people_of(body: &mut Value) -> Result<Option<Value>, String> {
+    let Some(body) = body.as_object_mut() else { return Ok(None) };
+    let (people, names) = (body.remove("people"), body.remove(APPROVED_BY));
+    let Some(names) = names else { return Ok(people) };
+    let approvers = approvers_of(&names).map_err(|why| format!("{APPROVED_BY} {why}"))?;
+    let mut all = people.and_then(|people| people.as_array().cloned()).unwrap_or_default();
+    all.extend(approvers.as_array().cloned().unwrap_or_default());
+    Ok(Some(Value::Array(all)))
 }
 
 /// What a flag or a key did not say is not in the message.
@@ -403,6 +419,10 @@ mod tests {
         assert_eq!(read.len(), 8);
         let rule = read.iter().find(|entry| entry.kind == "retention_rule").unwrap();
         assert_eq!(rule.event.people[0].role, pb::Role::Staff as i32);
+        let people = file.lines().find(|line| line.trim().starts_with("people")).unwrap();
+        let by_name = entries(&file.replace(people, "approved_by = [\"w\"]")).unwrap();
+        let by_name = by_name.into_iter().find(|entry| entry.kind == "retention_rule").unwrap();
+        assert_eq!(by_name.event.people, rule.event.people, "the same person, by name");
         assert!(matches!(rule.event.body, Some(pb::event::Body::RetentionRulePublished(_))));
     }
 
@@ -411,7 +431,7 @@ mod tests {
         for (wrong, word) in [
             (FILE.replace("[[activity]]", "[[activities]]"), "activities"),
             (FILE.replace("cats =", "categories ="), "categories"),
-            (FILE.replace("\"contract\"", "\"contact\""), "activity"),
+            (FILE.replace("\"contract\"", "\"contact\""), "activity: purposes.basis"),
             (FILE.replace("controller_of = \"kstar\"", ""), "--for"),
         ] {
             let error = entries(&wrong).map(|_| ()).unwrap_err();

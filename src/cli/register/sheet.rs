@@ -15,7 +15,7 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::json;
 use crate::cli::output::Output;
 use crate::cli::record::{derived_id, timestamp};
-use crate::cli::sheets::registers::{BESIDE, Register};
+use crate::cli::sheets::registers::{APPROVED_BY, BESIDE, Register};
 use crate::cli::sheets::{Files, at};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::time::Timestamp;
@@ -292,6 +292,8 @@ impl Rows {
         let contradictions = outcome.contradictions.iter().map(|one| (&one.field, &one.description));
         let columns = self.register.columns();
         let fault = |(path, why): (&String, &String)| {
+            // The people of an event stand in one column.
+            let path = if path.starts_with("people") { APPROVED_BY } else { path.as_str() };
             let field = columns.iter().map(|column| column.field).filter(|field| is_in(path, field));
             // The longest, so that `contract_from.date` is not taken for another.
             let field = field.max_by_key(|field| field.len()).unwrap_or_default();

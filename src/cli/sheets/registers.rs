@@ -6,8 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
+use crate::app::own::EMITTER;
 use crate::cli::json as wire;
 use crate::cli::sheets::{COMPUTED_AT, date, flag, instant, integer, list, text};
+use crate::domain::id::Id;
 use crate::pb;
 use crate::sheet::{Cell, Column, Kind};
 
@@ -41,6 +43,9 @@ enum Form {
     Texts,
     /// Categories by purpose: `payment=pd:UID+x:imei`.
     Declared,
+    /// Who approved it, by the names they have in custody. They are people of the event and no part of its body: they
+    /// are read, and never written.
+    Approvers,
 }
 
 /// A column with its field's path, which is the column's name.
@@ -57,6 +62,9 @@ const fn plain(column: Column) -> Field {
 const fn formed(form: Form, column: Column) -> Field {
     Field { column, form }
 }
+
+/// Whoever approves a change, which a shorter period needs somebody else than its publisher for.
+pub const APPROVED_BY: &str = "approved_by";
 
 const REASON: Field = plain(text("reason", "Reason of the change", "变更理由"));
 
@@ -192,6 +200,7 @@ const RETENTION_RULE: &[Field] = &[
     plain(date("rule.from", "From", "生效日")),
     plain(date("rule.to", "To", "失效日")),
     plain(text("rule.replaces", "Replaces", "替代")),
+    formed(Form::Approvers, list(APPROVED_BY, "Approved by", "批准人")),
     REASON,
 ];
 
@@ -323,8 +332,11 @@ impl Register {
                 put(&mut row, field.column.field, value);
             }
         }
-        let body = self.body(&row);
+        let (body, approvers) = (self.body(&row), row.remove(APPROVED_BY));
         let mut event = json!({ body: row });
+        if let Some(names) = approvers {
+            event["people"] = approvers_of(&names).map_err(|why| (APPROVED_BY, why))?;
+        }
         // What is no word of its enum is told before all of it is refused for that.
         if let Some(path) = wire::spell_out_all("Event", &mut event) {
             let path = path.strip_prefix(body).map_or("", |rest| rest.trim_start_matches('.'));
@@ -335,6 +347,19 @@ impl Register {
         let first = self.fields()[0].column.field;
         wire::parse("Event", &event.to_string()).map_err(|why| (first, why))
     }
+}
+
+/// Names of staff, as people of an event.
+pub fn approvers_of(names: &Value) -> Result<Value, String> {
+    let wrong = "is not names of staff, such as those of their tokens";
+    let names = names.as_array().filter(|names| !names.is_empty()).ok_or(wrong)?;
+    let person = |name: &Value| -> Result<Value, String> {
+        // A name as a token has it: a slip of the pen would be somebody whom nobody knows.
+        let name: Id = name.as_str().and_then(|name| name.trim().parse().ok()).ok_or(wrong)?;
+        let account = json!({ "kind": "account", "realm": EMITTER, "value": name.as_str() });
+        Ok(json!({ "role": "staff", "identifiers": [account] }))
+    };
+    names.iter().map(person).collect()
 }
 
 /// Sets a value by its path.
@@ -382,6 +407,7 @@ impl Field {
                 let cats: Vec<&str> = cats.filter_map(Value::as_str).collect();
                 format!("{}={}", text(one, "purpose"), cats.join("+"))
             }))),
+            Form::Approvers => Ok(Cell::Empty),
             Form::Plain => self.plain_cell(value).ok_or_else(wrong),
         }
     }
@@ -521,7 +547,12 @@ mod tests {
         for (register, cells) in samples() {
             let event = register.event(&cells).unwrap_or_else(|why| panic!("{register:?}: {why:?}"));
             assert!(event.body.is_some(), "{register:?}");
-            assert_eq!(register.cells(&event).unwrap(), cells, "{register:?}");
+            let fields = register.fields().iter().zip(&cells);
+            let shown = fields.map(|(field, cell)| match field.form {
+                Form::Approvers => Cell::Empty,
+                _ => cell.clone(),
+            });
+            assert_eq!(register.cells(&event).unwrap(), shown.collect::<Vec<_>>(), "{register:?}");
         }
     }
 
@@ -539,6 +570,7 @@ mod tests {
             (Register::Activity, "purposes", Cell::list(["payment".to_owned()])),
             (Register::Policy, "locales", Cell::list(["zh".to_owned()])),
             (Register::Mechanism, "annex_sha256", Cell::text("abc")),
+            (Register::RetentionRule, APPROVED_BY, Cell::list(["wang li".to_owned()])),
         ] {
             assert_eq!(at(register, field, cell), field, "{register:?}");
         }

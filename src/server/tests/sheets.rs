@@ -229,3 +229,66 @@ async fn what_an_officer_changes_is_shown_then_applied_and_what_cannot_be_is_tol
     assert!(refused.contains("sheet r.csv, row 2, column B (regime)"), "{refused}");
     running.stop().await.unwrap();
 }
+
+/// Versions of a retention rule as an officer types them.
+fn rules(rows: &[(&str, &str, &str, &[&str])]) -> Sheet {
+    let columns = Register::RetentionRule.columns();
+    let mut sheet = Sheet::new(Register::RetentionRule.title(), &columns);
+    for (id, period, replaces, approved_by) in rows {
+        let from = if replaces.is_empty() { "2026-01-01" } else { "2026-04-01" };
+        let cell = |column: &sheet::Column| match column.field {
+            "rule.id" => Cell::text(*id),
+            "rule.kind" => Cell::text("cap"),
+            "rule.anchor" => Cell::text("collected"),
+            "rule.period" => Cell::text(*period),
+            "rule.tz" => Cell::text("Asia/Shanghai"),
+            "rule.from" => Cell::Date(from.parse().unwrap()),
+            "rule.replaces" => Cell::text(*replaces),
+            "approved_by" => Cell::list(texts(approved_by)),
+            _ => Cell::Empty,
+        };
+        sheet.rows.push(columns.iter().map(cell).collect());
+    }
+    sheet
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_names_who_approved_a_shorter_period_and_nobody_reads_it_again() {
+    let place = Place::new();
+    let (running, client) = set_up(&place).await;
+    let register = Register::RetentionRule;
+    let told = async |sheet: &Sheet, row: usize| {
+        let rows = reread(&place, sheet, register, true).unwrap();
+        let outcomes = checked(&client, &rows).await;
+        let faults = rows.faults(row, &outcomes[row - 2]);
+        (outcomes[row - 2].result(), faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let first = ("keep-1", "P2Y", "", &[][..]);
+    let shorter = |approved_by| rules(&[first, ("keep-2", "P1Y", "keep-1", approved_by)]);
+    for (approved_by, why) in [(&[][..], "approver_missing"), (&["local"][..], "approver_is_publisher")] {
+        let (result, faults) = told(&shorter(approved_by), 3).await;
+        assert_eq!(result, pb::RegisterResult::Refused, "{approved_by:?}");
+        let [fault] = &faults[..] else { panic!("{faults:?}") };
+        assert!(fault.contains("row 3, column R (approved_by)") && fault.contains(why), "{fault}");
+    }
+    let approved = shorter(&["local", "wang-li-of-privacy"]);
+    assert_eq!(told(&approved, 3).await, (pb::RegisterResult::New, Vec::new()));
+    let rows = reread(&place, &approved, register, false).unwrap();
+    let applied = send(&client, &rows, request("rules-1")).await;
+    let applied = applied.unwrap_or_else(|failure| panic!("{}", failure.message));
+    assert!(applied.iter().all(|one| one.receipt.is_some()), "{applied:?}");
+    // The approver is a person, so the register shows no name, and what is exported changes nothing.
+    let at_least = applied[1].receipt.as_ref().map(|receipt| receipt.position);
+    let kind = pb::RegisterKind::RetentionRule.into();
+    let (entries, from) =
+        all(&client, pb::ListRegisterEntriesRequest { kind, at_least, page_size: 9, ..Default::default() })
+            .await
+            .unwrap();
+    let exported = table(register, &entries, &from).unwrap_or_else(|failure| panic!("{}", failure.message));
+    let place_of = exported.columns.iter().position(|column| column.field == "approved_by").unwrap();
+    assert!(exported.rows.len() == 2 && exported.rows.iter().all(|row| row[place_of] == Cell::Empty));
+    assert_eq!(told(&exported, 3).await, (pb::RegisterResult::Unchanged, Vec::new()));
+    let files = super::erasure::holding(&place.root.path().join("data"), &[b"wang-li-of-privacy".to_vec()]);
+    assert_eq!(files, Vec::<String>::new(), "the name is sealed");
+    running.stop().await.unwrap();
+}
