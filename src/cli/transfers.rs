@@ -49,6 +49,11 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct Counters {
+    /// Wait until the views have reached this position, such as a receipt's
+    #[arg(long, value_name = "POSITION")]
+    at_least: Option<u64>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     remote: Remote,
 }
@@ -71,11 +76,10 @@ pub async fn run(command: Transfers, output: Output) -> Outcome {
             }
             Err(Failure::new(Exit::Found, format_args!("{} lines that nothing allowed", lines.len())))
         }
-        Transfers::Counters(counters) => {
-            let request = pb::ListExportCountersRequest { at_least: None };
-            let client = counters.remote.connect().await?;
-            let answer = client.transfers().list_export_counters(request).await?.into_inner();
-            print_counters(&answer.counters, output)
+        Transfers::Counters(Counters { at_least, files, remote }) => {
+            let request = pb::ListExportCountersRequest { at_least };
+            let answer = remote.connect().await?.transfers().list_export_counters(request).await?;
+            give_counters(&answer.into_inner(), &files, output)
         }
     }
 }
@@ -153,28 +157,11 @@ async fn give(
     files.give(&sheets::transfers(lines, &beside, files.language()), &sheets::SHOWN, output)
 }
 
-fn print_counters(counters: &[pb::ExportCounter], output: Output) -> Outcome {
+fn give_counters(answer: &pb::ListExportCountersResponse, files: &Files, output: Output) -> Outcome {
+    let counters = &answer.counters;
     if output.json {
-        return counters
-            .iter()
-            .try_for_each(|counter| Ok(output.line(&json::text("ExportCounter", counter)?)?));
+        return counters.iter().try_for_each(|one| Ok(output.line(&json::text("ExportCounter", one)?)?));
     }
-    let count =
-        |people: &Option<pb::ExportedPeople>| people.as_ref().map_or(0, |people| people.count).to_string();
-    let row = |counter: &pb::ExportCounter| {
-        let next = match counter.next_tier.as_str() {
-            "" => String::new(),
-            tier => format!("{tier}: {} more, or {} sensitive", counter.next_general, counter.next_sensitive),
-        };
-        vec![
-            counter.exporter.clone(),
-            counter.year.to_string(),
-            count(&counter.general),
-            count(&counter.sensitive),
-            format!("{} ({})", counter.tier_label_en, counter.article),
-            next,
-        ]
-    };
-    let rows: Vec<Vec<String>> = counters.iter().map(row).collect();
-    Ok(output.table(&["exporter", "year", "general", "sensitive", "asked for", "next"], &rows)?)
+    let from = answer.computed_from.clone().unwrap_or_default();
+    files.give(&sheets::counters(counters, &from, files.language()), &sheets::COUNTERS_SHOWN, output)
 }

@@ -70,6 +70,55 @@ pub const SHOWN: [&str; 11] = [
     "last",
 ];
 
+const COUNTERS: [Column; 16] = [
+    text("exporter", "Exporter", "提供方"),
+    integer("year", "Year", "年度"),
+    integer("general", "People, general", "人数（一般）"),
+    integer("general_erased", "Of these erased since", "其中已删除（一般）"),
+    integer("general_collective", "Of these by number only", "其中仅报人数（一般）"),
+    integer("sensitive", "People, sensitive", "人数（敏感）"),
+    integer("sensitive_erased", "Of these erased since, sensitive", "其中已删除（敏感）"),
+    integer("sensitive_collective", "Of these by number only, sensitive", "其中仅报人数（敏感）"),
+    text("tier", "Asked for", "数量分档"),
+    text("article", "Article", "条款"),
+    list("kinds", "Kinds of mechanisms that do", "可用的机制类型"),
+    text("next_tier", "Next tier", "下一档"),
+    integer("next_general", "More people to it, general", "距下一档人数（一般）"),
+    integer("next_sensitive", "More people to it, sensitive", "距下一档人数（敏感）"),
+    text("law", "Law data", "法律数据版本"),
+    COMPUTED_AT,
+];
+
+pub const COUNTERS_SHOWN: [&str; 8] =
+    ["exporter", "year", "general", "sensitive", "tier", "next_tier", "next_general", "next_sensitive"];
+
+/// The numbers of exports from China, an exporter's year a row.
+pub fn counters(counters: &[pb::ExportCounter], from: &pb::TransferBasis, language: Language) -> Sheet {
+    let mut sheet = Sheet::new(("Exports from China", "个人信息出境人数"), &COUNTERS);
+    let people = |people: &Option<pb::ExportedPeople>| {
+        let numbers = people.as_ref().map(|people| [people.count, people.erased, people.collective]);
+        numbers.unwrap_or_default().map(Cell::Integer)
+    };
+    for one in counters {
+        let next = |more: u64| if one.next_tier.is_empty() { Cell::Empty } else { Cell::Integer(more) };
+        let mut row = vec![Cell::text(&one.exporter), Cell::Integer(one.year.into())];
+        row.extend(people(&one.general));
+        row.extend(people(&one.sensitive));
+        row.extend([
+            Cell::text(language.of(&one.tier_label_en, &one.tier_label_zh)),
+            Cell::text(&one.article),
+            texts(&one.kinds),
+            Cell::text(&one.next_tier),
+            next(one.next_general),
+            next(one.next_sensitive),
+            Cell::text(&from.law),
+            Cell::Integer(from.computed_at),
+        ]);
+        sheet.rows.push(row);
+    }
+    sheet
+}
+
 /// What stands beside the lines of the register.
 #[derive(Debug, Default)]
 pub struct Beside {
