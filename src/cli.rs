@@ -19,6 +19,7 @@ pub mod keyring;
 pub mod law;
 pub mod ledger;
 pub mod output;
+pub mod pages;
 pub mod population;
 pub mod record;
 pub mod recover;
@@ -37,6 +38,7 @@ pub mod token;
 pub mod transfers;
 pub mod verify;
 pub mod views;
+pub mod when;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -6,10 +6,9 @@ use crate::cli::client::Remote;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::json;
 use crate::cli::output::Output;
-use crate::cli::record::timestamp;
 use crate::cli::report::time;
 use crate::cli::subject::Who;
-use crate::domain::time::Timestamp;
+use crate::cli::when::When;
 use crate::pb;
 
 #[derive(Debug, Args)]
@@ -19,15 +18,8 @@ pub struct Check {
     activity: String,
     #[command(flatten)]
     who: Who,
-    /// When the use is to be; now without this
-    #[arg(long, value_name = "TIME")]
-    as_of: Option<Timestamp>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position, such as a receipt's
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    when: When,
     #[command(flatten)]
     remote: Remote,
 }
@@ -36,9 +28,9 @@ pub async fn run(command: Check, output: Output) -> Outcome {
     let request = pb::CheckUseRequest {
         subject: Some(command.who.name()?),
         activity: command.activity,
-        as_of: command.as_of.map(timestamp),
-        known_at: command.known_at,
-        at_least: command.at_least,
+        as_of: command.when.as_of(),
+        known_at: command.when.known.known_at,
+        at_least: command.when.known.at_least,
     };
     let answer = command.remote.connect().await?.questions().check_use(request).await?.into_inner();
     if output.json {

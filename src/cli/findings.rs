@@ -6,8 +6,10 @@ use crate::cli::client::{Client, Remote};
 use crate::cli::exit::Outcome;
 use crate::cli::json;
 use crate::cli::output::Output;
+use crate::cli::pages;
 use crate::cli::report::time;
 use crate::cli::sheets::{Files, findings as sheets};
+use crate::cli::when::Known;
 use crate::pb;
 
 #[derive(Debug, Subcommand)]
@@ -40,12 +42,8 @@ pub struct List {
     /// Also those that were closed or cured
     #[arg(long)]
     closed: bool,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    known: Known,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -116,20 +114,12 @@ fn recorded(position: u64, output: Output) -> Outcome {
     Ok(output.line(&format!("recorded at position {position}"))?)
 }
 
-/// All findings of a service, page by page.
+/// All findings of a service.
 pub async fn all(
     client: &Client,
-    mut request: pb::ListFindingsRequest,
+    request: pb::ListFindingsRequest,
 ) -> Result<(Vec<pb::Finding>, pb::FindingBasis), tonic::Status> {
-    let mut findings = Vec::new();
-    loop {
-        let page = client.findings().list_findings(request.clone()).await?.into_inner();
-        findings.extend(page.findings);
-        if page.next_page_token.is_empty() {
-            return Ok((findings, page.computed_from.unwrap_or_default()));
-        }
-        request.page_token = page.next_page_token;
-    }
+    pages::all(request, async |page| client.findings().list_findings(page).await).await
 }
 
 /// Those that are not closed.
@@ -147,8 +137,8 @@ async fn list_all(list: List, output: Output) -> Outcome {
     let request = pb::ListFindingsRequest {
         codes: list.codes,
         states: if list.closed { Vec::new() } else { not_closed() },
-        known_at: list.known_at,
-        at_least: list.at_least,
+        known_at: list.known.known_at,
+        at_least: list.known.at_least,
         page_size: 1_000,
         ..Default::default()
     };

@@ -8,6 +8,7 @@ use crate::cli::exit::Outcome;
 use crate::cli::json;
 use crate::cli::output::Output;
 use crate::cli::record::timestamp;
+use crate::cli::when::When;
 use crate::domain::time::Timestamp;
 use crate::pb;
 
@@ -70,19 +71,6 @@ pub struct Selector {
     /// Key of a finding, as `custody findings list` writes it
     #[arg(long, value_name = "KEY")]
     finding: Option<String>,
-}
-
-#[derive(Debug, Clone, Args)]
-struct When {
-    /// State of the world at this instant
-    #[arg(long, value_name = "TIME")]
-    as_of: Option<Timestamp>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -159,9 +147,9 @@ pub async fn run(command: Population, output: Output) -> Outcome {
 async fn count(command: Count, output: Output) -> Outcome {
     let request = pb::CountPopulationRequest {
         selector: Some(command.selector.into_wire()),
-        as_of: command.when.as_of.map(timestamp),
-        known_at: command.when.known_at,
-        at_least: command.when.at_least,
+        as_of: command.when.as_of(),
+        known_at: command.when.known.known_at,
+        at_least: command.when.known.at_least,
     };
     let answer = command.remote.connect().await?.questions().count_population(request).await?.into_inner();
     if output.json {
@@ -186,9 +174,9 @@ async fn count(command: Count, output: Output) -> Outcome {
 async fn list(command: List, output: Output) -> Outcome {
     let mut request = pb::ListPopulationRequest {
         selector: Some(command.selector.into_wire()),
-        as_of: command.when.as_of.map(timestamp),
-        known_at: command.when.known_at,
-        at_least: command.when.at_least,
+        as_of: command.when.as_of(),
+        known_at: command.when.known.known_at,
+        at_least: command.when.known.at_least,
         opening: Some(pb::Opening { reason: command.reason, ticket: command.ticket }),
         identifiers: command.identifiers,
         ..Default::default()

@@ -6,9 +6,9 @@ use crate::cli::client::{Client, Remote};
 use crate::cli::exit::Outcome;
 use crate::cli::json;
 use crate::cli::output::Output;
-use crate::cli::record::timestamp;
+use crate::cli::pages;
 use crate::cli::sheets::{Files, ropa as sheets};
-use crate::domain::time::Timestamp;
+use crate::cli::when::When;
 use crate::pb;
 
 #[derive(Debug, Args)]
@@ -23,40 +23,16 @@ pub struct Ropa {
     #[arg(long, conflicts_with_all = ["processor", "as_of", "known_at"])]
     count_people: bool,
     #[command(flatten)]
-    moment: Moment,
+    when: When,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
     remote: Remote,
 }
 
-/// As of when.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Moment {
-    /// As things stood then
-    #[arg(long, value_name = "TIME")]
-    as_of: Option<Timestamp>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
-}
-
-impl Moment {
-    pub fn into_wire(self) -> pb::ProcessingMoment {
-        pb::ProcessingMoment {
-            as_of: self.as_of.map(timestamp),
-            known_at: self.known_at,
-            at_least: self.at_least,
-        }
-    }
-}
-
 pub async fn run(command: Ropa, output: Output) -> Outcome {
-    let Ropa { processor, cn, count_people, moment, files, remote } = command;
-    let (client, moment, language) = (remote.connect().await?, moment.into_wire(), files.language());
+    let Ropa { processor, cn, count_people, when, files, remote } = command;
+    let (client, moment, language) = (remote.connect().await?, when.moment(), files.language());
     if processor {
         let (records, from) = processors(&client, moment).await?;
         if output.json {
@@ -88,42 +64,26 @@ pub fn said(files: &Files, lines: usize, from: &pb::ProcessingBasis, output: Out
     Ok(())
 }
 
-/// All activities, page by page.
+/// All activities.
 pub async fn records(
     client: &Client,
     moment: pb::ProcessingMoment,
     count_people: bool,
 ) -> Result<(Vec<pb::ProcessingRecord>, pb::ProcessingBasis), tonic::Status> {
-    let mut request = pb::ListProcessingRecordsRequest {
+    let request = pb::ListProcessingRecordsRequest {
         moment: Some(moment),
         count_people,
         page_size: 1_000,
         page_token: String::new(),
     };
-    let mut records = Vec::new();
-    loop {
-        let page = client.processing().list_processing_records(request.clone()).await?.into_inner();
-        records.extend(page.records);
-        if page.next_page_token.is_empty() {
-            return Ok((records, page.computed_from.unwrap_or_default()));
-        }
-        request.page_token = page.next_page_token;
-    }
+    pages::all(request, async |page| client.processing().list_processing_records(page).await).await
 }
 
 async fn processors(
     client: &Client,
     moment: pb::ProcessingMoment,
 ) -> Result<(Vec<pb::ProcessorRecord>, pb::ProcessingBasis), tonic::Status> {
-    let mut request =
+    let request =
         pb::ListProcessorRecordsRequest { moment: Some(moment), page_size: 1_000, page_token: String::new() };
-    let mut records = Vec::new();
-    loop {
-        let page = client.processing().list_processor_records(request.clone()).await?.into_inner();
-        records.extend(page.records);
-        if page.next_page_token.is_empty() {
-            return Ok((records, page.computed_from.unwrap_or_default()));
-        }
-        request.page_token = page.next_page_token;
-    }
+    pages::all(request, async |page| client.processing().list_processor_records(page).await).await
 }

@@ -7,14 +7,16 @@ use crate::cli::client::{Client, Remote};
 use crate::cli::exit::Outcome;
 use crate::cli::json;
 use crate::cli::output::Output;
-use crate::cli::ropa::{Moment, said};
+use crate::cli::pages;
+use crate::cli::ropa::said;
 use crate::cli::sheets::{Files, sdks as sheets};
+use crate::cli::when::When;
 use crate::pb;
 
 #[derive(Debug, Args)]
 pub struct Sdks {
     #[command(flatten)]
-    moment: Moment,
+    when: When,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -30,7 +32,7 @@ pub struct AppLists {
     #[arg(long)]
     shared: bool,
     #[command(flatten)]
-    moment: Moment,
+    when: When,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -38,8 +40,8 @@ pub struct AppLists {
 }
 
 pub async fn run(command: Sdks, output: Output) -> Outcome {
-    let Sdks { moment, files, remote } = command;
-    let (sdks, from) = all(&remote.connect().await?, moment.into_wire()).await?;
+    let Sdks { when, files, remote } = command;
+    let (sdks, from) = all(&remote.connect().await?, when.moment()).await?;
     if output.json {
         return sdks.iter().try_for_each(|sdk| Ok(output.line(&json::text("Sdk", sdk)?)?));
     }
@@ -48,8 +50,8 @@ pub async fn run(command: Sdks, output: Output) -> Outcome {
 }
 
 pub async fn app_lists(command: AppLists, output: Output) -> Outcome {
-    let AppLists { service, shared, moment, files, remote } = command;
-    let request = pb::GetAppListsRequest { service, moment: Some(moment.into_wire()) };
+    let AppLists { service, shared, when, files, remote } = command;
+    let request = pb::GetAppListsRequest { service, moment: Some(when.moment()) };
     let lists = remote.connect().await?.processing().get_app_lists(request).await?.into_inner();
     if output.json {
         return Ok(output.line(&json::text("GetAppListsResponse", &lists)?)?);
@@ -63,20 +65,11 @@ pub async fn app_lists(command: AppLists, output: Output) -> Outcome {
     said(&files, lists.collected.len(), &from, output)
 }
 
-/// All SDKs, page by page.
+/// All SDKs.
 pub async fn all(
     client: &Client,
     moment: pb::ProcessingMoment,
 ) -> Result<(Vec<pb::Sdk>, pb::ProcessingBasis), tonic::Status> {
-    let mut request =
-        pb::ListSdksRequest { moment: Some(moment), page_size: 1_000, page_token: String::new() };
-    let mut sdks = Vec::new();
-    loop {
-        let page = client.processing().list_sdks(request.clone()).await?.into_inner();
-        sdks.extend(page.sdks);
-        if page.next_page_token.is_empty() {
-            return Ok((sdks, page.computed_from.unwrap_or_default()));
-        }
-        request.page_token = page.next_page_token;
-    }
+    let request = pb::ListSdksRequest { moment: Some(moment), page_size: 1_000, page_token: String::new() };
+    pages::all(request, async |page| client.processing().list_sdks(page).await).await
 }

@@ -11,11 +11,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::cli::client::Remote;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
-use crate::cli::record::timestamp;
 use crate::cli::report::{self, Language};
+use crate::cli::when::{Known, When};
 use crate::cli::{events, json};
 use crate::domain::identity::Kind;
-use crate::domain::time::Timestamp;
 use crate::pb;
 
 #[derive(Debug, Subcommand)]
@@ -67,15 +66,8 @@ pub struct Open {
 pub struct Report {
     #[command(flatten)]
     who: Who,
-    /// State of the world at this instant
-    #[arg(long, value_name = "TIME")]
-    as_of: Option<Timestamp>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position, such as a receipt's
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    when: When,
     /// Newest events to show as evidence
     #[arg(long, default_value_t = 20, value_name = "COUNT")]
     evidence: u32,
@@ -95,12 +87,8 @@ pub struct Events {
     /// Only events of this type, such as DataCollected
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    known: Known,
     /// At most so many; all without this
     #[arg(long)]
     limit: Option<u64>,
@@ -192,9 +180,9 @@ impl Open {
 async fn show(command: Report, output: Output) -> Outcome {
     let request = pb::GetSubjectReportRequest {
         subject: Some(command.who.name()?),
-        as_of: command.as_of.map(timestamp),
-        known_at: command.known_at,
-        at_least: command.at_least,
+        as_of: command.when.as_of(),
+        known_at: command.when.known.known_at,
+        at_least: command.when.known.at_least,
         opening: command.open.opening(),
         evidence_limit: Some(command.evidence),
         ..Default::default()
@@ -211,8 +199,8 @@ async fn list(command: Events, output: Output) -> Outcome {
     let mut request = pb::ListSubjectEventsRequest {
         subject: Some(command.who.name()?),
         types: command.types,
-        known_at: command.known_at,
-        at_least: command.at_least,
+        known_at: command.known.known_at,
+        at_least: command.known.at_least,
         opening: command.open.opening(),
         oldest_first: command.oldest_first,
         ..Default::default()

@@ -6,7 +6,9 @@ use crate::cli::client::Remote;
 use crate::cli::exit::Outcome;
 use crate::cli::json;
 use crate::cli::output::Output;
+use crate::cli::pages;
 use crate::cli::report::time;
+use crate::cli::when::Known;
 use crate::{limits, pb};
 
 #[derive(Debug, Subcommand)]
@@ -42,12 +44,8 @@ impl TermKind {
 pub struct List {
     #[arg(long, value_enum)]
     kind: Option<TermKind>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    known: Known,
     #[command(flatten)]
     remote: Remote,
 }
@@ -80,29 +78,19 @@ pub async fn run(command: Terms, output: Output) -> Outcome {
 }
 
 async fn list(command: List, output: Output) -> Outcome {
-    let mut request = pb::ListUnmappedTermsRequest {
+    let request = pb::ListUnmappedTermsRequest {
         kind: command.kind.map_or(0, |kind| kind.wire().into()),
-        known_at: command.known_at,
-        at_least: command.at_least,
+        known_at: command.known.known_at,
+        at_least: command.known.at_least,
         page_size: limits::PAGE as u32,
         page_token: String::new(),
     };
-    let mut terms = command.remote.connect().await?.terms();
-    let mut rows = Vec::new();
-    loop {
-        let page = terms.list_unmapped_terms(request.clone()).await?.into_inner();
-        for term in &page.terms {
-            if output.json {
-                output.line(&json::text("UnmappedTerm", term)?)?;
-            } else {
-                rows.push(row(term));
-            }
-        }
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
+    let client = command.remote.connect().await?;
+    let (terms, _) = pages::all(request, async |page| client.terms().list_unmapped_terms(page).await).await?;
+    if output.json {
+        return terms.iter().try_for_each(|term| Ok(output.line(&json::text("UnmappedTerm", term)?)?));
     }
+    let rows: Vec<Vec<String>> = terms.iter().map(row).collect();
     let headings = ["kind", "term", "emitters", "services", "count", "first", "last", "perhaps"];
     Ok(output.table(&headings, &rows)?)
 }

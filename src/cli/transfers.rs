@@ -7,9 +7,11 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::findings;
 use crate::cli::json;
 use crate::cli::output::Output;
+use crate::cli::pages;
 use crate::cli::record::timestamp;
 use crate::cli::sheets::Files;
 use crate::cli::sheets::transfers::{self as sheets, Beside};
+use crate::cli::when::Known;
 use crate::domain::time::Timestamp;
 use crate::pb;
 
@@ -35,12 +37,8 @@ pub struct List {
     /// Transfers before
     #[arg(long, value_name = "TIME")]
     occurred_to: Option<Timestamp>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    known: Known,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -89,7 +87,7 @@ impl List {
         let filter = pb::TransferFilter {
             occurred_from: self.occurred_from.map(timestamp),
             occurred_to: self.occurred_to.map(timestamp),
-            known_at: self.known_at,
+            known_at: self.known.known_at,
             exporters: self.exporters,
             importers: self.importers,
             regime: 0,
@@ -98,26 +96,18 @@ impl List {
             filter: Some(filter),
             page_size: 1_000,
             page_token: String::new(),
-            at_least: self.at_least,
+            at_least: self.known.at_least,
         };
         (request, self.files, self.remote)
     }
 }
 
-/// All lines, page by page.
+/// All lines.
 pub async fn all(
     client: &Client,
-    mut request: pb::ListTransfersRequest,
+    request: pb::ListTransfersRequest,
 ) -> Result<(Vec<pb::TransferLine>, pb::TransferBasis), tonic::Status> {
-    let mut lines = Vec::new();
-    loop {
-        let page = client.transfers().list_transfers(request.clone()).await?.into_inner();
-        lines.extend(page.lines);
-        if page.next_page_token.is_empty() {
-            return Ok((lines, page.computed_from.unwrap_or_default()));
-        }
-        request.page_token = page.next_page_token;
-    }
+    pages::all(request, async |page| client.transfers().list_transfers(page).await).await
 }
 
 async fn uncovered(
@@ -125,16 +115,8 @@ async fn uncovered(
     request: pb::ListTransfersRequest,
 ) -> Result<(Vec<pb::TransferLine>, pb::TransferBasis), tonic::Status> {
     let pb::ListTransfersRequest { filter, page_size, page_token, at_least } = request;
-    let mut request = pb::ListUncoveredTransfersRequest { filter, page_size, page_token, at_least };
-    let mut lines = Vec::new();
-    loop {
-        let page = client.transfers().list_uncovered_transfers(request.clone()).await?.into_inner();
-        lines.extend(page.lines);
-        if page.next_page_token.is_empty() {
-            return Ok((lines, page.computed_from.unwrap_or_default()));
-        }
-        request.page_token = page.next_page_token;
-    }
+    let request = pb::ListUncoveredTransfersRequest { filter, page_size, page_token, at_least };
+    pages::all(request, async |page| client.transfers().list_uncovered_transfers(page).await).await
 }
 
 /// Prints or writes lines; a file also has the exporters' numbers of the year and the findings that are open.

@@ -14,11 +14,12 @@ use crate::cli::client::{Client, Remote};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::json;
 use crate::cli::output::Output;
-use crate::cli::record::{derived_id, timestamp};
+use crate::cli::pages;
+use crate::cli::record::derived_id;
 use crate::cli::sheets::registers::{APPROVED_BY, BESIDE, Register};
 use crate::cli::sheets::{Files, at};
+use crate::cli::when::When;
 use crate::clock::{Clock, SystemClock};
-use crate::domain::time::Timestamp;
 use crate::sheet::typed::Table;
 use crate::sheet::{self, Cell, Fault, RawSheet, Sheet};
 use crate::{limits, pb};
@@ -28,15 +29,8 @@ pub struct Export {
     /// The register, as for `list`
     #[arg(value_enum)]
     register: Register,
-    /// As things stood then; now without this
-    #[arg(long, value_name = "TIME")]
-    as_of: Option<Timestamp>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    when: When,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -67,12 +61,12 @@ pub struct Import {
 }
 
 pub async fn export(command: Export, output: Output) -> Outcome {
-    let Export { register, as_of, known_at, at_least, files, remote } = command;
+    let Export { register, when, files, remote } = command;
     let request = pb::ListRegisterEntriesRequest {
         kind: wire(register)?.into(),
-        as_of: as_of.map(timestamp),
-        known_at,
-        at_least,
+        as_of: when.as_of(),
+        known_at: when.known.known_at,
+        at_least: when.known.at_least,
         page_size: 1_000,
         ..Default::default()
     };
@@ -90,20 +84,12 @@ fn wire(register: Register) -> Result<pb::RegisterKind, Failure> {
     kind(&name.map(|name| name.get_name().to_owned()).unwrap_or_default())
 }
 
-/// All entries of a register, page by page.
+/// All entries of a register.
 pub async fn all(
     client: &Client,
-    mut request: pb::ListRegisterEntriesRequest,
+    request: pb::ListRegisterEntriesRequest,
 ) -> Result<(Vec<pb::RegisterEntry>, pb::RegisterBasis), tonic::Status> {
-    let mut entries = Vec::new();
-    loop {
-        let page = client.registers().list_register_entries(request.clone()).await?.into_inner();
-        entries.extend(page.entries);
-        if page.next_page_token.is_empty() {
-            return Ok((entries, page.computed_from.unwrap_or_default()));
-        }
-        request.page_token = page.next_page_token;
-    }
+    pages::all(request, async |page| client.registers().list_register_entries(page).await).await
 }
 
 /// Entries as a table: what each says, and how it stands.

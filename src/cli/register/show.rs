@@ -6,27 +6,12 @@ use crate::cli::client::Remote;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::json;
 use crate::cli::output::Output;
-use crate::cli::record::timestamp;
+use crate::cli::pages;
+use crate::cli::register::sheet::all;
 use crate::cli::report::time;
+use crate::cli::when::{Known, When};
 use crate::domain::event::RegisterKind;
-use crate::domain::time::Timestamp;
 use crate::pb;
-
-/// Of what time an answer is.
-#[derive(Debug, Args)]
-pub struct When {
-    /// As things stood then; now without this
-    #[arg(long, value_name = "TIME")]
-    as_of: Option<Timestamp>,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
-    #[command(flatten)]
-    remote: Remote,
-}
 
 #[derive(Debug, Args)]
 pub struct List {
@@ -40,6 +25,8 @@ pub struct List {
     states: Vec<String>,
     #[command(flatten)]
     when: When,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +36,8 @@ pub struct Show {
     id: String,
     #[command(flatten)]
     when: When,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -56,12 +45,8 @@ pub struct History {
     /// The register, as for `list`
     kind: String,
     id: String,
-    /// What was known at this position
-    #[arg(long, value_name = "POSITION")]
-    known_at: Option<u64>,
-    /// Wait until the views have reached this position
-    #[arg(long, value_name = "POSITION")]
-    at_least: Option<u64>,
+    #[command(flatten)]
+    known: Known,
     #[command(flatten)]
     remote: Remote,
 }
@@ -76,41 +61,25 @@ pub fn kind(name: &str) -> Result<pb::RegisterKind, Failure> {
 }
 
 pub async fn list(command: List, output: Output) -> Outcome {
-    let mut request = pb::ListRegisterEntriesRequest {
+    let request = pb::ListRegisterEntriesRequest {
         kind: kind(&command.kind)?.into(),
         ids: command.ids,
         states: command.states.iter().map(|name| state(name)).collect::<Result<_, _>>()?,
-        as_of: command.when.as_of.map(timestamp),
-        known_at: command.when.known_at,
-        at_least: command.when.at_least,
+        as_of: command.when.as_of(),
+        known_at: command.when.known.known_at,
+        at_least: command.when.known.at_least,
         page_size: 1_000,
         ..Default::default()
     };
-    let mut registers = command.when.remote.connect().await?.registers();
-    let mut rows = Vec::new();
-    loop {
-        let page = registers.list_register_entries(request.clone()).await?.into_inner();
-        for entry in &page.entries {
-            if output.json {
-                output.line(&json::text("RegisterEntry", entry)?)?;
-            }
-            rows.push(row(entry)?);
-        }
-        if page.next_page_token.is_empty() {
-            let at = page.computed_from.unwrap_or_default();
-            if !output.json {
-                output.table(&["id", "state", "from", "to", "position", "versions", "what"], &rows)?;
-                let as_of = time(at.as_of.as_ref());
-                output.note(&format!(
-                    "{} entries as of {as_of}; below position {}",
-                    rows.len(),
-                    at.computed_at
-                ));
-            }
-            return Ok(());
-        }
-        request.page_token = page.next_page_token;
+    let (entries, from) = all(&command.remote.connect().await?, request).await?;
+    if output.json {
+        return entries.iter().try_for_each(|entry| Ok(output.line(&json::text("RegisterEntry", entry)?)?));
     }
+    let rows: Vec<Vec<String>> = entries.iter().map(row).collect::<Result<_, _>>()?;
+    output.table(&["id", "state", "from", "to", "position", "versions", "what"], &rows)?;
+    let as_of = time(from.as_of.as_ref());
+    output.note(&format!("{} entries as of {as_of}; below position {}", rows.len(), from.computed_at));
+    Ok(())
 }
 
 fn state(name: &str) -> Result<i32, Failure> {
@@ -183,11 +152,11 @@ pub async fn show(command: Show, output: Output) -> Outcome {
     let request = pb::GetRegisterEntryRequest {
         kind: kind(&command.kind)?.into(),
         id: command.id,
-        as_of: command.when.as_of.map(timestamp),
-        known_at: command.when.known_at,
-        at_least: command.when.at_least,
+        as_of: command.when.as_of(),
+        known_at: command.when.known.known_at,
+        at_least: command.when.known.at_least,
     };
-    let answer = command.when.remote.connect().await?.registers().get_register_entry(request).await?;
+    let answer = command.remote.connect().await?.registers().get_register_entry(request).await?;
     let entry = answer.into_inner().entry.unwrap_or_default();
     if output.json {
         return Ok(output.line(&json::text("RegisterEntry", &entry)?)?);
@@ -216,33 +185,22 @@ pub async fn show(command: Show, output: Output) -> Outcome {
 }
 
 pub async fn history(command: History, output: Output) -> Outcome {
-    let mut request = pb::ListRegisterHistoryRequest {
+    let request = pb::ListRegisterHistoryRequest {
         kind: kind(&command.kind)?.into(),
         id: command.id,
-        known_at: command.known_at,
-        at_least: command.at_least,
+        known_at: command.known.known_at,
+        at_least: command.known.at_least,
         page_size: 1_000,
         page_token: String::new(),
     };
-    let mut registers = command.remote.connect().await?.registers();
-    let mut rows = Vec::new();
-    loop {
-        let page = registers.list_register_history(request.clone()).await?.into_inner();
-        for version in &page.versions {
-            if output.json {
-                output.line(&json::text("RegisterVersion", version)?)?;
-            }
-            rows.extend(rows_of(version));
-        }
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
+    let client = command.remote.connect().await?;
+    let (versions, _) =
+        pages::all(request, async |page| client.registers().list_register_history(page).await).await?;
+    if output.json {
+        return versions.iter().try_for_each(|one| Ok(output.line(&json::text("RegisterVersion", one)?)?));
     }
-    if !output.json {
-        output.table(&["position", "recorded", "from", "to", "by", "why", "counts", "what"], &rows)?;
-    }
-    Ok(())
+    let rows: Vec<Vec<String>> = versions.iter().flat_map(rows_of).collect();
+    Ok(output.table(&["position", "recorded", "from", "to", "by", "why", "counts", "what"], &rows)?)
 }
 
 /// One row for a version, and one for each further change.
