@@ -7,10 +7,10 @@
 
 mod breach;
 mod findings;
-mod person;
+pub(crate) mod person;
 mod proof;
 mod scene;
-mod story;
+pub(crate) mod story;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -22,6 +22,7 @@ mod outlived;
 mod processing;
 mod proven;
 mod questions;
+mod rebuilt;
 mod registers;
 mod reserve;
 mod risen;
