@@ -19,7 +19,34 @@ pub struct Selector {
     pub service: Option<Id>,
     pub record_kind: Option<Id>,
     pub category: Option<Id>,
-    pub slot: Option<Id>,
+    pub slot: SlotSelector,
+}
+
+/// Which slots an act is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SlotSelector {
+    #[default]
+    All,
+    /// The one without a name.
+    Unnamed,
+    Named(Id),
+}
+
+/// As events state it: what is not named is not narrowed.
+impl From<Option<Id>> for SlotSelector {
+    fn from(slot: Option<Id>) -> SlotSelector {
+        slot.map_or(SlotSelector::All, SlotSelector::Named)
+    }
+}
+
+impl SlotSelector {
+    pub fn holds(&self, slot: Option<&Id>) -> bool {
+        match self {
+            SlotSelector::All => true,
+            SlotSelector::Unnamed => slot.is_none(),
+            SlotSelector::Named(named) => slot == Some(named),
+        }
+    }
 }
 
 impl Selector {
@@ -28,6 +55,6 @@ impl Selector {
         fits(&self.service, key.service.as_ref())
             && fits(&self.record_kind, key.record_kind.as_ref())
             && fits(&self.category, Some(&key.category))
-            && fits(&self.slot, key.slot.as_ref())
+            && self.slot.holds(key.slot.as_ref())
     }
 }

@@ -17,6 +17,8 @@ mod verdict;
 mod walk;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 use crate::domain::datum::DatumKey;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use chrono::NaiveDate;
 
-use crate::domain::event::{Expiry, RuleKind, SoftEnd};
+use crate::domain::event::Expiry;
 use crate::domain::id::Id;
 use crate::domain::retention::episode::{Ended, Limit, Shield, on_expiry};
 use crate::domain::retention::rule::{Rules, Version};
@@ -136,7 +136,7 @@ pub struct Decision {
 impl Decision {
     /// Of what was never collected.
     pub fn absent() -> Decision {
-        Decision::of(&Verdict::empty(State::Absent), &Rules { versions: Vec::new() })
+        Decision::of(&Verdict::empty(State::Absent), &Rules::none())
     }
 
     /// What a verdict says; nothing yet of what happened on the way, of plans and of earlier copies.
@@ -242,9 +242,7 @@ fn action(verdict: &Verdict<'_>) -> Action {
     if verdict.due_at.is_none() {
         return Action::None;
     }
-    let cancelled =
-        |needed: &Needed<'_>| needed.episode.soft.is_some_and(|(_, end)| end == SoftEnd::AccountCancelled);
-    let hard = |needed: &Needed<'_>| needed.episode.hard.is_some() || cancelled(needed);
+    let hard = |needed: &Needed<'_>| needed.episode.hard.is_some();
     if verdict.order.is_some() || verdict.account_cancelled || verdict.needed.iter().any(hard) {
         return Action::Erase;
     }
@@ -260,8 +258,7 @@ fn zone(because: &[Reason], rules: &Rules<'_>) -> chrono_tz::Tz {
         Reason::Rule(id) => rules.version(id),
         _ => None,
     });
-    let version = binding.or_else(|| rules.kind(RuleKind::Keep).next());
-    version.map_or(chrono_tz::UTC, |version| version.rule.tz)
+    binding.map_or(rules.home, |version| version.rule.tz)
 }
 
 /// What is wrong with how things stand.

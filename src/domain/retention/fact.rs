@@ -54,7 +54,7 @@ pub enum Act {
     AccountCancelled {
         services: Vec<Id>,
     },
-    /// Of the datum with this slot and no other.
+    /// Of the data of one slot, never of all: an order without a name is not that with one.
     TransactionCompleted {
         of: Selector,
     },
@@ -140,11 +140,9 @@ impl Act {
             | Act::HoldPlaced { of, .. }
             | Act::DeletionOrdered { of, .. }
             | Act::Deferred { of, .. }
-            | Act::Executed { of, .. } => of.holds(key),
-            // An absent slot is a slot of its own here: a transaction without one is not that of an order.
-            Act::TransactionCompleted { of } | Act::TransactionAborted { of } => {
-                of.slot == key.slot && of.holds(key)
-            }
+            | Act::Executed { of, .. }
+            | Act::TransactionCompleted { of }
+            | Act::TransactionAborted { of } => of.holds(key),
             Act::AccountRegistered { services } | Act::AccountCancelled { services } => of_services(services),
             Act::ServiceRegistered { service, .. }
             | Act::TerminationNotified { service }

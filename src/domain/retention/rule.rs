@@ -22,9 +22,15 @@ pub struct Version<'a> {
 #[derive(Debug, Clone)]
 pub struct Rules<'a> {
     pub versions: Vec<Version<'a>>,
+    /// The zone of the first keep rule of all, in which days are told where no rule binds.
+    pub home: chrono_tz::Tz,
 }
 
 impl<'a> Rules<'a> {
+    pub fn none() -> Rules<'a> {
+        Rules { versions: Vec::new(), home: chrono_tz::UTC }
+    }
+
     /// Versions for the datum's record kind and category that were not annulled.
     pub fn of(case: &Case<'a>, annulled: &HashSet<Id>) -> Rules<'a> {
         let concerns = |rule: &&RetentionRule| {
@@ -47,7 +53,8 @@ impl<'a> Rules<'a> {
                 end: end_of(rule, case.rules, annulled),
             })
             .collect();
-        Rules { versions }
+        let first = case.rules.iter().find(|rule| rule.kind == RuleKind::Keep);
+        Rules { versions, home: first.map_or(chrono_tz::UTC, |rule| rule.tz) }
     }
 
     pub fn kind(&self, kind: RuleKind) -> impl Iterator<Item = &Version<'a>> {
@@ -93,9 +100,11 @@ impl Version<'_> {
         self.was_in_force(at, at)
     }
 
-    /// At any moment from one instant to another, both included.
+    /// At any moment from one instant to another, both included. A version that was to end before it began never
+    /// was.
     pub fn was_in_force(&self, first: Timestamp, last: Timestamp) -> bool {
-        self.from.is_none_or(|from| from <= last) && self.end.is_none_or(|end| first < end)
+        let first = self.from.map_or(first, |from| from.max(first));
+        first <= last && self.end.is_none_or(|end| first < end)
     }
 
     /// Whether it is about one of these purposes and one of these regimes.

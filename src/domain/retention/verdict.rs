@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
         verdict.floors = self.floors(now);
         verdict.caps = self.caps(life, now);
         verdict.blockers = self.blockers(life);
-        verdict.account_cancelled = self.account_cancelled;
+        verdict.account_cancelled = life.account_cancelled || self.account_cancelled;
         verdict.deferral_refused = life.deferred && life.regimes.contains(&Regime::EU);
         verdict.conflict_of_laws = life.regimes.contains(&Regime::EU)
             && verdict
@@ -97,7 +97,9 @@ impl<'a> Walk<'a> {
                 .any(|floor| floor.version.rule.law_of.is_some_and(|law| is_foreign(law, now)));
         verdict.reckon();
         verdict.conclude(self.released, now);
-        verdict.took_effect = binding(&verdict).filter_map(Version::took_effect).max();
+        // An order binds by itself, whatever the rules say.
+        let rules = binding(&verdict).filter(|_| verdict.order.is_none());
+        verdict.took_effect = rules.filter_map(Version::took_effect).max();
         verdict
     }
 
@@ -246,10 +248,10 @@ impl<'a> Verdict<'a> {
         self.capped == self.keep_until
     }
 
-    /// Purposes that reach until the end; none where a cap ends them before.
+    /// Purposes that reach until the end.
     pub fn lasting(&self) -> impl Iterator<Item = &Needed<'a>> {
-        let reaches = self.is_needed_to_the_end() && self.need == self.capped;
-        self.needed.iter().filter(move |needed| reaches && needed.until.at == self.need)
+        let reaches = self.is_needed_to_the_end();
+        self.needed.iter().filter(move |needed| reaches && needed.until.at == self.capped)
     }
 
     pub fn lasting_caps(&self) -> impl Iterator<Item = &Bound<'a>> {

@@ -31,6 +31,8 @@ pub struct Life {
     /// The place of the first collection after the last demand.
     overtaken_by: Option<usize>,
     backfilled: bool,
+    /// Whether an account was cancelled in it.
+    pub account_cancelled: bool,
 }
 
 /// A demand is about the data held when it was made.
@@ -144,6 +146,7 @@ impl<'a> Walk<'a> {
             }
             Act::AccountCancelled { .. } => {
                 self.account_cancelled = true;
+                self.life.iter_mut().for_each(|life| life.account_cancelled = true);
                 self.account_ends(place, at, SoftEnd::AccountCancelled);
             }
             Act::TransactionCompleted { .. } => {
@@ -199,7 +202,7 @@ impl<'a> Walk<'a> {
     /// A collection: begins a life, joins what is open and opens what is not.
     fn collected(&mut self, place: usize, fact: &Counted<'a>, regimes: &[Regime], purposes: &[PurposeBasis]) {
         let at = fact.at;
-        let life = self.life.get_or_insert_with(|| Life {
+        self.life.get_or_insert_with(|| Life {
             regimes: Vec::new(),
             collected: at,
             last_activity: at,
@@ -209,27 +212,27 @@ impl<'a> Walk<'a> {
             demands: Vec::new(),
             overtaken_by: None,
             backfilled: false,
+            account_cancelled: false,
         });
         self.lived = true;
-        for regime in regimes {
-            if !life.regimes.contains(regime) {
-                life.regimes.push(*regime);
-            }
+        // Whether a purpose is open is reckoned on what came before.
+        let open: Vec<bool> =
+            purposes.iter().map(|purpose| self.open_episode(&purpose.id, at).is_some()).collect();
+        let Some(life) = &mut self.life else { return };
+        life.collect(place, at, regimes);
+        if life.deferred && life.regimes.contains(&Regime::EU) {
+            self.findings.insert(Code::DeferNotAllowed);
         }
-        life.collected = at;
-        life.last_activity = life.last_activity.max(at);
-        if !life.demands.is_empty() {
-            life.demands.clear();
-            life.overtaken_by = Some(place);
-        }
-        for purpose in purposes {
-            match self.open_episode(&purpose.id, at) {
-                Some(episode) => {
+        for (purpose, _) in purposes.iter().zip(&open).filter(|(_, open)| **open) {
+            self.each(|episode| {
+                if episode.purpose == purpose.id {
                     episode.collected = Some(at);
                     episode.last_activity = episode.last_activity.max(at);
                 }
-                None => self.open(place, fact, purpose),
-            }
+            });
+        }
+        for (purpose, _) in purposes.iter().zip(&open).filter(|(_, open)| !**open) {
+            self.open(place, fact, purpose);
         }
     }
 
@@ -258,11 +261,16 @@ impl<'a> Walk<'a> {
 
     /// Step 3: opens an episode if its basis is in force; says what is wrong if it is not.
     fn open(&mut self, place: usize, fact: &Counted<'a>, purpose: &PurposeBasis) {
-        let basis = self.basis(place, fact.at, purpose);
+        let mut basis = self.basis(place, fact.at, purpose);
+        if self.supposing && self.suppose(basis, purpose) {
+            basis = self.basis(place, fact.at, purpose);
+        }
         if let Err(lacking) = basis {
             self.findings.insert(self.lack(fact, lacking));
         }
         let standing = self.account_ended;
+        let settled = matches!(basis, Ok(Shield::Until(_)));
+        let registers = settled && purpose.basis == LegalBasis::Contract;
         let transaction = self.own_transaction;
         let Some(life) = &mut self.life else { return };
         let latest = life.episodes.iter().position(|episode| episode.purpose == purpose.id);
@@ -278,7 +286,8 @@ impl<'a> Walk<'a> {
             collected: Some(life.collected),
             last_activity: fact.at,
             transaction: transaction.filter(|_| first),
-            account_ended: standing.filter(|_| first),
+            // A registration that settles the opening counts as having been there.
+            account_ended: standing.filter(|_| first && !registers),
             soft: None,
             hard: None,
             shield: basis.unwrap_or(Shield::No),
@@ -295,6 +304,19 @@ impl<'a> Walk<'a> {
             Some(n) => life.episodes[n] = episode,
             None => life.episodes.push(episode),
         }
+    }
+
+    /// Counts what is missing as there (4.4 step 1). Whether anything was.
+    fn suppose(&mut self, basis: Result<Shield, Lacking>, purpose: &PurposeBasis) -> bool {
+        match basis {
+            Err(Lacking::Consent) => self.consents.push(purpose.id.clone()),
+            Err(Lacking::Account) => {
+                self.account_cancelled = false;
+                self.account_ended = None;
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Whether the basis of a purpose is in force, and until where later ends do not touch what opens on it.
@@ -323,9 +345,8 @@ impl<'a> Walk<'a> {
 
     /// Whether what is missing at an opening comes in time, or may still. Nothing does once the service has ended.
     fn settles(&self, place: usize, at: Timestamp, comes: impl Fn(&Act) -> bool) -> Option<Shield> {
-        let supposed = self.supposing.then_some(Shield::No);
         if self.service_terminated {
-            return supposed;
+            return None;
         }
         let last = at.plus_ms(SETTLE_MS);
         let later = self.history.facts.iter().enumerate().skip(place + 1);
@@ -333,7 +354,7 @@ impl<'a> Walk<'a> {
         if let Some((settled, _)) = in_time.find(|(_, fact)| comes(&fact.act)) {
             return Some(Shield::Until(settled));
         }
-        supposed.or((self.case.now < last).then_some(Shield::Settling))
+        (self.case.now < last).then_some(Shield::Settling)
     }
 
     /// What an opening without a basis is called. Where old evidence may be missing it is no breach yet.
@@ -457,24 +478,19 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether something still kept what was destroyed. An execution on an earlier copy is judged on that copy.
     fn is_premature(&self, place: usize, at: Timestamp, collected_before: Option<Timestamp>) -> bool {
-        if !self.holds.is_empty() {
-            return true;
+        if let Some(before) = collected_before {
+            let history = self.history.copy_before(before, place);
+            let copy = Walk::through(&history, self.rules, &self.case, self.supposing);
+            return copy.life.is_some() && copy.is_kept(at);
         }
-        if self.is_ordered() {
-            return false;
-        }
-        if !self.restrictions.is_empty() {
-            return true;
-        }
-        let runs = |walk: &Walk<'_>| walk.floors(at).iter().any(|floor| floor.runs(at));
-        match collected_before {
-            Some(before) => {
-                let copy = self.history.copy_before(before, place);
-                runs(&Walk::through(&copy, self.rules, &self.case, self.supposing))
-            }
-            None => runs(self),
-        }
+        self.is_kept(at)
+    }
+
+    fn is_kept(&self, at: Timestamp) -> bool {
+        let runs = || self.floors(at).iter().any(|floor| floor.runs(at));
+        !self.holds.is_empty() || !self.is_ordered() && (!self.restrictions.is_empty() || runs())
     }
 
     /// Purposes of this life, whatever became of them.
@@ -488,6 +504,22 @@ impl<'a> Walk<'a> {
         self.rules
             .kind(kind)
             .filter(move |version| version.is_in_force(at) && version.is_about(self.purposes(), regimes))
+    }
+}
+
+impl Life {
+    fn collect(&mut self, place: usize, at: Timestamp, regimes: &[Regime]) {
+        for regime in regimes {
+            if !self.regimes.contains(regime) {
+                self.regimes.push(*regime);
+            }
+        }
+        self.collected = at;
+        self.last_activity = self.last_activity.max(at);
+        if !self.demands.is_empty() {
+            self.demands.clear();
+            self.overtaken_by = Some(place);
+        }
     }
 }
 

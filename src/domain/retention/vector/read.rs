@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::domain::datum::{DatumKey, Selector};
+use crate::domain::datum::{DatumKey, Selector, SlotSelector};
 use crate::domain::event::*;
 use crate::domain::id::{Id, Regime};
 use crate::domain::retention::vector::{Expected, Vector};
@@ -52,7 +52,7 @@ struct Case {
     #[serde(default)]
     events: Vec<Value>,
     now: Timestamp,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "slot")]
     slot: Option<Id>,
     #[serde(default)]
     silent_services: Vec<Id>,
@@ -159,6 +159,7 @@ struct Datum {
     category: Id,
     record_kind: Option<Id>,
     service: Option<Id>,
+    #[serde(default, deserialize_with = "slot")]
     slot: Option<Id>,
     #[serde(default)]
     regimes: Vec<Regime>,
@@ -172,13 +173,29 @@ struct Selects {
     service: Option<Id>,
     record_kind: Option<Id>,
     category: Option<Id>,
-    slot: Option<Id>,
+    /// Stated empty it is the slot without a name.
+    #[serde(default, deserialize_with = "stated_slot")]
+    slot: SlotSelector,
 }
 
 impl From<Selects> for Selector {
     fn from(of: Selects) -> Selector {
         Selector { service: of.service, record_kind: of.record_kind, category: of.category, slot: of.slot }
     }
+}
+
+/// Empty as well as absent is the slot without a name.
+fn slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+}
+
+fn stated_slot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SlotSelector, D::Error> {
+    Ok(one_slot(slot(deserializer)?))
+}
+
+fn one_slot(slot: Option<Id>) -> SlotSelector {
+    slot.map_or(SlotSelector::Unnamed, SlotSelector::Named)
 }
 
 /// A purpose by its name, or with its basis.
@@ -207,6 +224,7 @@ struct Stated {
     service: Option<Id>,
     #[serde(default)]
     services: Vec<Id>,
+    #[serde(default, deserialize_with = "slot")]
     slot: Option<Id>,
     record_kind: Option<Id>,
     hold: Option<Id>,
@@ -246,7 +264,8 @@ impl Stated {
             })
         };
         let of = Selector::from(self.selector);
-        let own = Selector { slot: self.slot, record_kind: self.record_kind, ..Selector::default() };
+        let own =
+            Selector { slot: one_slot(self.slot), record_kind: self.record_kind, ..Selector::default() };
         let purpose = |purpose: Option<Purpose>| needed(named(purpose), "purpose");
         let service = |service: Option<Id>| needed(service, "service");
         Ok(Some(match event_type {
