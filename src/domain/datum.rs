@@ -50,6 +50,16 @@ impl SlotSelector {
 }
 
 impl Selector {
+    /// Exactly one datum.
+    pub fn one(key: &DatumKey) -> Selector {
+        Selector {
+            service: key.service.clone(),
+            record_kind: key.record_kind.clone(),
+            category: Some(key.category.clone()),
+            slot: key.slot.clone().map_or(SlotSelector::Unnamed, SlotSelector::Named),
+        }
+    }
+
     pub fn holds(&self, key: &DatumKey) -> bool {
         let fits = |wanted: &Option<Id>, has: Option<&Id>| wanted.is_none() || wanted.as_ref() == has;
         fits(&self.service, key.service.as_ref())

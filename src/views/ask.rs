@@ -115,6 +115,26 @@ impl Ask {
         Ok(Some((group, lines)))
     }
 
+    /// As `lines_of`, from the rows alone; `None` where they do not say enough.
+    pub(super) fn row_lines(&self, group: &Group, known_at: u64) -> Result<Option<Vec<Line>>, Error> {
+        if known_at != self.applied {
+            return Ok(None);
+        }
+        self.stored(group)?.map(|state| self.resolved(&state, known_at)).transpose()
+    }
+
+    /// A line for every single record of a group, in the order of the log, without what was taken back.
+    pub(super) fn single_lines(&self, group: &Group, known_at: u64) -> Result<Vec<Line>, Error> {
+        let mut lines = Vec::new();
+        self.reach.decode_all(&self.positions(group, known_at)?, |event| {
+            let mut state = State::default();
+            self.replay(&mut state, group, &event, known_at)?;
+            lines.extend(self.resolved(&state, known_at)?);
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
     fn fill(&self, report: &mut Report, lines: Vec<Line>, known_at: u64) {
         use crate::domain::event::EventType::*;
         let (mut data, mut acts, mut recipients) =
@@ -236,6 +256,18 @@ impl Ask {
 
     /// All records of a group in their order, each once, folded again.
     fn replayed(&self, group: &Group, as_of: Option<Timestamp>, known_at: u64) -> Result<State, Error> {
+        let mut state = State::default();
+        self.reach.decode_all(&self.positions(group, known_at)?, |event| {
+            if as_of.is_some_and(|as_of| event.at > as_of) {
+                return Ok(());
+            }
+            self.replay(&mut state, group, &event, known_at)
+        })?;
+        Ok(state)
+    }
+
+    /// Where a group's records stand, of those before a position, each once.
+    fn positions(&self, group: &Group, known_at: u64) -> Result<Vec<u64>, Error> {
         let mut positions = BTreeSet::new();
         for source in &group.sources {
             positions.extend(
@@ -243,15 +275,7 @@ impl Ask {
             );
         }
         positions.extend(group.named.iter().map(|named| named.position));
-        let positions: Vec<u64> = positions.into_iter().filter(|position| *position < known_at).collect();
-        let mut state = State::default();
-        self.reach.decode_all(&positions, |event| {
-            if as_of.is_some_and(|as_of| event.at > as_of) {
-                return Ok(());
-            }
-            self.replay(&mut state, group, &event, known_at)
-        })?;
-        Ok(state)
+        Ok(positions.into_iter().filter(|position| *position < known_at).collect())
     }
 
     fn replay(&self, state: &mut State, group: &Group, event: &Decoded, known_at: u64) -> Result<(), Error> {

@@ -185,7 +185,7 @@ impl Looked<'_> {
                     service: $body.service.clone(),
                     record_kind: $body.record_kind.as_ref().map(|kind| meant(MappingKind::RecordKind, kind)),
                     category: $body.category.as_ref().map(|cat| meant(MappingKind::Category, cat)),
-                    slot: $body.slot.clone(),
+                    slot: $body.slot.clone().into(),
                 }
             };
         }

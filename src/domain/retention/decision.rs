@@ -90,7 +90,8 @@ pub enum Reason {
     /// A floor that has not started.
     Pending(Id),
     Hold(Id),
-    Restriction(crate::domain::event::RestrictionGround),
+    /// `None`: nobody said on which ground.
+    Restriction(Option<crate::domain::event::RestrictionGround>),
     Deferred,
     Order(Id),
     Undefined(Id),
@@ -106,7 +107,8 @@ impl fmt::Display for Reason {
             Reason::Settling(purpose) => write!(f, "settling:{purpose}"),
             Reason::Pending(floor) => write!(f, "pending:{floor}"),
             Reason::Hold(hold) => write!(f, "hold:{hold}"),
-            Reason::Restriction(ground) => write!(f, "restriction:{ground}"),
+            Reason::Restriction(Some(ground)) => write!(f, "restriction:{ground}"),
+            Reason::Restriction(None) => f.write_str("restriction:unstated"),
             Reason::Deferred => f.write_str("deferred:technical"),
             Reason::Order(order) => write!(f, "order:{order}"),
             Reason::Undefined(purpose) => write!(f, "undefined:{purpose}"),

@@ -76,7 +76,7 @@ pub enum Act {
     },
     RestrictionApplied {
         of: Selector,
-        ground: RestrictionGround,
+        ground: Option<RestrictionGround>,
     },
     /// `None`: whatever the ground was.
     RestrictionLifted {

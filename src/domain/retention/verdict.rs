@@ -39,7 +39,7 @@ pub struct Needed<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Blocker {
     Hold(Id),
-    Restriction(RestrictionGround),
+    Restriction(Option<RestrictionGround>),
     Deferred,
 }
 

@@ -62,7 +62,7 @@ pub struct Walk<'a> {
     termination_notified: bool,
     service_terminated: bool,
     pub(super) holds: Vec<Id>,
-    pub(super) restrictions: Vec<RestrictionGround>,
+    pub(super) restrictions: Vec<Option<RestrictionGround>>,
     /// When a hold or restriction was lifted last.
     pub(super) released: Option<Timestamp>,
     pub(super) transaction: Option<Timestamp>,
@@ -166,7 +166,7 @@ impl<'a> Walk<'a> {
             Act::ErasureAccepted { .. } => self.erasure_accepted(at),
             Act::RestrictionApplied { ground, .. } => self.restrictions.push(*ground),
             Act::RestrictionLifted { ground, .. } => {
-                self.lift(at, |applied| ground.is_none_or(|lifted| lifted == *applied));
+                self.lift(at, |applied| ground.is_none() || *ground == *applied);
             }
             Act::HoldPlaced { hold, .. } => {
                 if !self.holds.contains(hold) {
@@ -447,7 +447,7 @@ impl<'a> Walk<'a> {
         });
     }
 
-    fn lift(&mut self, at: Timestamp, lifted: impl Fn(&RestrictionGround) -> bool) {
+    fn lift(&mut self, at: Timestamp, lifted: impl Fn(&Option<RestrictionGround>) -> bool) {
         let before = self.restrictions.len();
         self.restrictions.retain(|applied| !lifted(applied));
         if self.restrictions.len() < before {

@@ -2,19 +2,14 @@
 
 use crate::domain::event::{Body, DisclosureDecision, EventType};
 use crate::domain::finding::{Value, rule};
-use crate::domain::id::Id;
-use crate::domain::time::{MS_PER_MINUTE, Timestamp};
+use crate::domain::time::MS_PER_MINUTE;
 use crate::views::Error;
 use crate::views::findings::{Finder, maybe, value};
-use crate::views::occurrences;
 use crate::views::sequence::Sequence;
 use crate::views::store::{self, tag};
 use crate::views::stretch::Stretch;
 
 const GAP: &str = "F-EMITTER-GAP";
-
-/// Minutes without an event after which an emitter is silent, where its service says nothing: a day.
-const SILENCE: u64 = 1_440;
 
 impl Finder<'_> {
     pub(super) fn house(&mut self) -> Result<(), Error> {
@@ -71,37 +66,9 @@ impl Finder<'_> {
     /// An emitter of a registered service from which nothing came for too long. By the tick.
     fn silence(&mut self) -> Result<(), Error> {
         let Some(tick) = self.tick else { return Ok(()) };
-        let services: Vec<(Id, Timestamp, Vec<Id>, u64)> = self
-            .registers
-            .services
-            .iter()
-            .filter_map(|(service, history)| {
-                let entry = history.iter().rfind(|e| e.position < self.known_at() && e.from <= tick)?;
-                let after = entry.body.silence_after_minutes.unwrap_or(SILENCE);
-                Some((service.clone(), entry.from, entry.body.emitters.to_vec(), after))
-            })
-            .collect();
-        for (service, registered, emitters, after) in services {
-            for emitter in emitters {
-                let mut last = registered;
-                let numbers: Vec<u32> = {
-                    let shapes = self.ask.shapes();
-                    shapes
-                        .iter()
-                        .filter(|(_, shape)| shape.emitter == emitter)
-                        .map(|(number, _)| number)
-                        .collect()
-                };
-                for number in numbers {
-                    let newest = occurrences::newest(&self.ask.reading, number, self.known_at())?;
-                    last = newest.into_iter().fold(last, Timestamp::max);
-                }
-                let due =
-                    last.plus_ms(i64::try_from(after).unwrap_or(i64::MAX / MS_PER_MINUTE) * MS_PER_MINUTE);
-                if due <= tick {
-                    self.note("F-EMITTER-SILENT", vec![value(&emitter), value(&service)], due, None);
-                }
-            }
+        for silence in self.ask.silences(self.registers, self.known_at(), tick)? {
+            let key = vec![value(&silence.emitter), value(&silence.service)];
+            self.note("F-EMITTER-SILENT", key, silence.since, None);
         }
         Ok(())
     }

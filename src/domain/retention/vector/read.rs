@@ -290,7 +290,7 @@ impl Stated {
             }
             EventType::ErasureAccepted => Act::ErasureAccepted { of },
             EventType::RestrictionApplied => {
-                Act::RestrictionApplied { of, ground: ground(&needed(self.ground, "ground")?)? }
+                Act::RestrictionApplied { of, ground: Some(ground(&needed(self.ground, "ground")?)?) }
             }
             EventType::RestrictionLifted => {
                 let ground = self.ground.as_deref().map(ground).transpose()?;
