@@ -1,18 +1,20 @@
 //! Registers among many events: what the register of transfers, the records of processing, the SDK register and the
-//! list of findings cost with ten thousand recipients and mechanisms.
+//! list of findings cost with ten thousand recipients and mechanisms, and how fast it is decided for everybody how long data
+//! may be kept.
 //!
 //! `cargo bench --bench registers` takes a million events; `-- --events 10000000` says otherwise, and so do
-//! `--recipients` (10,000) and `--people` (100,000). One in five events is a transfer, one in five a share. The last
-//! line is the share of all detectors per event.
+//! `--recipients` (10,000) and `--people` (100,000). One in five events is a transfer, one in five a share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::custody::domain::event::catalogue::*;
 use ::custody::domain::event::*;
+use ::custody::domain::retention::State;
 use ::custody::domain::time::{LocalDate, Timestamp};
 use ::custody::log::NewRecord;
 use ::custody::views::findings::DETECTOR;
+use ::custody::views::retention::Sweep;
 use ::custody::views::ropa::Moment;
 use ::custody::views::stretch::Scope;
 use ::custody::views::testing::*;
@@ -80,6 +82,35 @@ fn registered(n: u64, size: Size) -> Vec<Body> {
     registers.into_iter().chain(activity).collect()
 }
 
+/// A rule for what is collected, a cap and a floor.
+fn rules() -> Vec<Body> {
+    let matches =
+        RuleMatch { purposes: List::new(vec![id("support")]).unwrap_or_default(), ..RuleMatch::default() };
+    let rule = |name: &str, kind, matches, days| RetentionRule {
+        id: id(name),
+        kind,
+        matches,
+        anchor: Anchor::Collected,
+        causes: List::default(),
+        period: Period { count: days, unit: PeriodUnit::Days },
+        year_end: false,
+        tz: chrono_tz::Asia::Shanghai,
+        on_expiry: None,
+        law_of: None,
+        legal: None,
+        from: None,
+        to: None,
+        replaces: None,
+    };
+    let rules = [
+        rule("keep.support", RuleKind::Keep, Some(matches), 730),
+        rule("cap.all", RuleKind::Cap, None, 1_000),
+        rule("floor.all", RuleKind::Floor, None, 180),
+    ];
+    let publish = |rule| RetentionRulePublished { rule: Some(rule), ..RetentionRulePublished::default() };
+    rules.into_iter().map(|rule| Body::RetentionRulePublished(Box::new(publish(rule)))).collect()
+}
+
 fn event(n: u64, first: u64, size: Size) -> Made {
     let draw = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
     let recipient = Some(id(&format!("recipient-{}", draw % size.recipients)));
@@ -121,7 +152,7 @@ fn timed<T>(what: &str, act: impl Fn() -> T, count: impl Fn(&T) -> usize) -> f64
 
 fn fill(log: &Arc<MemoryLog>, size: Size) -> u64 {
     let mut first = 0;
-    for body in (0..size.recipients).flat_map(|n| registered(n, size)) {
+    for body in (0..size.recipients).flat_map(|n| registered(n, size)).chain(rules()) {
         log.push(&sealed(&made(first, day(-9), body, Vec::new())));
         first += 1;
     }
@@ -196,4 +227,17 @@ fn questions(views: &Views, as_of: Timestamp, recorded: u64, size: Size) {
     timed("SDK register", || ask.sdks(&registers, moment).expect("SDKs"), Vec::len);
     let took = timed("findings", || ask.findings(None).expect("findings"), |found| found.findings.len());
     println!("all detectors: {:.2} us per event", took * 1e6 / size.events as f64);
+    for (what, at) in [("now", as_of), ("in three years", as_of.plus_ms(3 * 365 * 86_400_000))] {
+        let begun = Instant::now();
+        let (mut decided, mut due) = (0u64, 0u64);
+        let sweep = Sweep { as_of: at, known_at: None };
+        ask.sweep(&sweep, None, &mut |held| {
+            decided += 1;
+            due += u64::from(held.decision.state == State::Due);
+            Ok(())
+        })
+        .expect("a sweep");
+        let took = begun.elapsed().as_secs_f64();
+        println!("retention {what}: {decided} data, {due} due, {took:.2} s, {:.0}/s", decided as f64 / took);
+    }
 }

@@ -22,6 +22,7 @@ pub mod processing;
 pub mod questions;
 pub mod registers;
 pub mod report;
+pub mod retention;
 mod retractions;
 pub mod status;
 pub mod subjects;

@@ -25,6 +25,7 @@ pub mod processing;
 pub mod questions;
 pub mod record;
 pub mod registers;
+pub mod retention;
 pub mod retract;
 pub mod rules;
 pub mod scrub;

@@ -34,6 +34,7 @@ use crate::api::ledger::Ledger as LedgerApi;
 use crate::api::processing::Processing as ProcessingApi;
 use crate::api::questions::Questions as QuestionsApi;
 use crate::api::registers::Registers as RegistersApi;
+use crate::api::retention::Retention as RetentionApi;
 use crate::api::subjects::Subjects;
 use crate::api::term_inbox::TermInbox as TermsApi;
 use crate::api::transfers::Transfers as TransfersApi;
@@ -208,6 +209,7 @@ fn routes(
         .add_service(Guarded::new(RegistersApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(TransfersApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(QuestionsApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(RetentionApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(TermsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(KeysApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LawsApi::new(app()).into_server(), gate))

@@ -70,6 +70,8 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.RegisterService/GetRegisterEntry", &[Officer, Auditor]),
     rpc_of("/custody.v1.RegisterService/ListRegisterEntries", &[Officer, Auditor]),
     rpc_of("/custody.v1.RegisterService/ListRegisterHistory", &[Officer, Auditor]),
+    rpc_of("/custody.v1.RetentionService/ExplainRetention", &[Officer, Auditor]),
+    rpc_of("/custody.v1.RetentionService/ForecastRetention", &[Officer, Auditor]),
     rpc_of("/custody.v1.SubjectService/FindSubject", &[Officer]),
     rpc_of("/custody.v1.SubjectService/GetSubjectReport", &[SubjectApp, Officer, Auditor]),
     rpc_of("/custody.v1.SubjectService/ListSubjectEvents", &[SubjectApp, Officer, Auditor]),

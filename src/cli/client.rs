@@ -25,6 +25,7 @@ use crate::pb::ledger_service_client::LedgerServiceClient;
 use crate::pb::processing_service_client::ProcessingServiceClient;
 use crate::pb::question_service_client::QuestionServiceClient;
 use crate::pb::register_service_client::RegisterServiceClient;
+use crate::pb::retention_service_client::RetentionServiceClient;
 use crate::pb::subject_service_client::SubjectServiceClient;
 use crate::pb::term_service_client::TermServiceClient;
 use crate::pb::transfer_service_client::TransferServiceClient;
@@ -176,6 +177,10 @@ impl Client {
 
     pub fn questions(&self) -> QuestionServiceClient<Transport> {
         QuestionServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn retention(&self) -> RetentionServiceClient<Transport> {
+        RetentionServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn terms(&self) -> TermServiceClient<Transport> {

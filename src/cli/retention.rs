@@ -1,4 +1,7 @@
-//! `custody retention`: how long data may be kept, decided for cases in a file. Offline.
+//! `custody retention`: how long data may be kept and why: for cases in a file, offline, and for what a running
+//! service knows (`retention/ask.rs`).
+
+mod ask;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,10 @@ pub enum Retention {
     Test(Test),
     /// Decide cases and print each decision as one line of JSON
     Evaluate(Evaluate),
+    /// How long everything that is held about a person may be kept, and which rules say so
+    Explain(ask::Explain),
+    /// What falls due by a day, and what changed rules would change. Nothing is destroyed by asking
+    Forecast(ask::Forecast),
 }
 
 #[derive(Debug, Args)]
@@ -29,10 +36,12 @@ pub struct Evaluate {
     file: PathBuf,
 }
 
-pub fn run(command: Retention, output: Output) -> Outcome {
+pub async fn run(command: Retention, output: Output) -> Outcome {
     match command {
         Retention::Test(command) => test(&command, output),
         Retention::Evaluate(command) => evaluate(&command, output),
+        Retention::Explain(command) => ask::explain(command, output).await,
+        Retention::Forecast(command) => ask::forecast(command, output).await,
     }
 }
 

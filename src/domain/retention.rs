@@ -15,6 +15,7 @@ mod rule;
 pub mod vector;
 mod verdict;
 mod walk;
+mod words;
 
 #[cfg(test)]
 mod laws;
@@ -26,7 +27,8 @@ use crate::domain::event::RetentionRule;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 
 pub use decision::{Action, Code, Decision, Plan, Reason, State};
-pub use explain::{Candidate, Explanation, explain};
+pub use episode::Ended;
+pub use explain::{Candidate, Explanation, PurposeStanding, explain};
 pub use fact::{Act, Fact};
 
 use history::History;

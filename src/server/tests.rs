@@ -25,6 +25,7 @@ mod questions;
 mod rebuilt;
 mod registers;
 mod reserve;
+mod retention;
 mod risen;
 mod scrub;
 mod sheets;

@@ -79,8 +79,14 @@ pub fn fold(
     if !part.role.is_data_subject() {
         return;
     }
-    let opens = matches!(event.event_type, EventType::DataCollected | EventType::PurposeAdded);
-    let mut own = Own { recorded: recorded_late(event), backfill: event.backfill && opens, ..Own::default() };
+    // What was entered afterwards decides about nobody's data alone, so that it is kept where retention looks.
+    let decides = event.keep == Keep::Act
+        || matches!(
+            event.event_type,
+            EventType::DataCollected | EventType::DataUsed | EventType::AccountRegistered
+        );
+    let mut own =
+        Own { recorded: recorded_late(event), backfill: event.backfill && decides, ..Own::default() };
     match event.keep {
         Keep::Nothing => return,
         Keep::Coarse => {}

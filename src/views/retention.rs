@@ -10,7 +10,6 @@ mod house;
 mod sweep;
 
 use crate::domain::datum::DatumKey;
-use crate::domain::event::RetentionRule;
 use crate::domain::id::SubjectId;
 use crate::domain::retention::{Case, Decision, Explanation, Fact, decide, explain};
 use crate::domain::time::Timestamp;
@@ -19,7 +18,7 @@ use crate::views::ask::Ask;
 use crate::views::lock;
 
 pub use house::House;
-pub use sweep::{Held, Sweep};
+pub use sweep::{Change, Held, Sweep};
 
 use facts::Gathered;
 
@@ -79,16 +78,5 @@ impl Person {
 
     pub(crate) fn decide(&self, key: &DatumKey, house: &House, now: Timestamp) -> Decision {
         decide(&self.case(key, house, now))
-    }
-
-    /// As if these were the rules.
-    pub(crate) fn decide_by(
-        &self,
-        key: &DatumKey,
-        house: &House,
-        rules: &[RetentionRule],
-        now: Timestamp,
-    ) -> Decision {
-        decide(&Case { rules, ..self.case(key, house, now) })
     }
 }

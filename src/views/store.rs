@@ -21,7 +21,7 @@ use crate::views::Error;
 use crate::views::codec::{Malformed, Reader, from_sortable, put_bytes, put_u64, sortable};
 
 /// Raised whenever rows change their meaning; a store of another format is rebuilt.
-pub const FORMAT: u64 = 6;
+pub const FORMAT: u64 = 7;
 
 /// Key and value of a row.
 pub type Stored = (Vec<u8>, Vec<u8>);

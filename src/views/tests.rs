@@ -10,6 +10,7 @@ mod laws;
 mod month;
 mod persons;
 mod processing;
+mod retained;
 mod same;
 mod scene;
 mod separate;

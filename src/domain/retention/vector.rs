@@ -17,7 +17,7 @@ use crate::domain::id::Id;
 use crate::domain::retention::{Case, Decision, Fact, decide};
 use crate::domain::time::Timestamp;
 
-pub use read::{Wrong, read};
+pub use read::{Wrong, read, read_rules};
 
 /// One case.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn name(n: u8) -> Option<pb::SubjectName> {
+pub(super) fn name(n: u8) -> Option<pb::SubjectName> {
     let identifier = pb::Identifier {
         kind: pb::IdentifierKind::Account as i32,
         realm: "solar".to_owned(),
@@ -12,7 +12,7 @@ fn name(n: u8) -> Option<pb::SubjectName> {
     Some(pb::SubjectName { name: Some(pb::subject_name::Name::Identifier(identifier)) })
 }
 
-async fn say(running: &Running, place: &Place, (n, who): (u8, u8), body: pb::event::Body) -> u64 {
+pub(super) async fn say(running: &Running, place: &Place, (n, who): (u8, u8), body: pb::event::Body) -> u64 {
     let mut event = pb::Event { body: Some(body), service: "solar".to_owned(), ..place.event(who) };
     event.event_id = place.event(n).event_id;
     if who == 0 {
@@ -23,7 +23,7 @@ async fn say(running: &Running, place: &Place, (n, who): (u8, u8), body: pb::eve
 }
 
 /// What an activity names has to be registered before it.
-async fn register_service(running: &Running, place: &Place) {
+pub(super) async fn register_service(running: &Running, place: &Place) {
     let kstar = pb::ControllerRegistered {
         controller: "kstar".to_owned(),
         legal_name: "KSTAR".to_owned(),

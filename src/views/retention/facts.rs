@@ -16,60 +16,63 @@ use crate::views::report::{Line, data};
 const UNMAPPED: &str = "unmapped";
 
 /// All of them, and the data that they are about.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Gathered {
     pub facts: Vec<Fact>,
     pub keys: Vec<DatumKey>,
-    /// Purposes to which consent was given without naming a recipient.
-    general: BTreeSet<Id>,
-    /// Withdrawals that name a recipient: they end the purpose only where consent was never given in general.
-    withdrawn: Vec<(Timestamp, Id)>,
-    uses: Vec<(Timestamp, Selector, Id)>,
     /// Who got which categories, by name.
     pub shared: BTreeMap<Id, BTreeSet<Id>>,
+    /// Purposes to which consent was given without naming a recipient.
+    general: BTreeSet<Id>,
+    /// Places of withdrawals that name a recipient.
+    of_recipients: BTreeSet<usize>,
 }
 
 impl Gathered {
+    /// In the order of the lines, because what happened in one instant happened in the order in which it was told.
     pub fn of(lines: &[Line], registers: &Registers, known_at: u64) -> Gathered {
         let mut gathered = Gathered::default();
         for line in lines {
             Reader { registers, known_at, line }.read(&mut gathered);
         }
-        for (at, purpose) in std::mem::take(&mut gathered.withdrawn) {
-            if !gathered.general.contains(&purpose) {
-                gathered.push(at, Act::ConsentWithdrawn { purpose });
+        let facts = std::mem::take(&mut gathered.facts);
+        let narrowed = facts.iter().enumerate().flat_map(|(place, fact)| match &fact.act {
+            Act::Used { of, purpose } => gathered.narrowed(&facts, fact, of, purpose),
+            // It ends the purpose only where consent was never given in general.
+            Act::ConsentWithdrawn { purpose }
+                if gathered.of_recipients.contains(&place) && gathered.general.contains(purpose) =>
+            {
+                Vec::new()
             }
-        }
-        gathered.narrow_uses();
-        gathered
+            _ => vec![fact.clone()],
+        });
+        let narrowed = narrowed.collect();
+        Gathered { facts: narrowed, ..gathered }
     }
 
     /// A use that says no more than its purpose is of the data that have this purpose; only where none has, it is one
     /// of all that it selects.
-    fn narrow_uses(&mut self) {
-        for (at, of, purpose) in std::mem::take(&mut self.uses) {
-            let serves = |key: &&DatumKey| {
-                of.holds(key)
-                    && self.facts.iter().any(|fact| match &fact.act {
-                        Act::Collected { key: collected, purposes, .. } => {
-                            collected == *key && purposes.iter().any(|served| served.id == purpose)
-                        }
-                        Act::PurposeAdded { of, purpose: added } => added.id == purpose && of.holds(key),
-                        _ => false,
-                    })
-            };
-            let mut narrowed: Vec<Selector> = self.keys.iter().filter(serves).map(Selector::one).collect();
-            if narrowed.is_empty() {
-                narrowed.push(of);
-            }
-            for of in narrowed {
-                self.push(at, Act::Used { of, purpose: purpose.clone() });
-            }
-        }
+    fn narrowed(&self, facts: &[Fact], fact: &Fact, of: &Selector, purpose: &Id) -> Vec<Fact> {
+        let serves = |key: &&DatumKey| {
+            of.holds(key)
+                && facts.iter().any(|fact| match &fact.act {
+                    Act::Collected { key: collected, purposes, .. } => {
+                        collected == *key && purposes.iter().any(|served| served.id == *purpose)
+                    }
+                    Act::PurposeAdded { of, purpose: added } => added.id == *purpose && of.holds(key),
+                    _ => false,
+                })
+        };
+        let of_one = |key: &DatumKey| {
+            let act = Act::Used { of: Selector::one(key), purpose: purpose.clone() };
+            Fact { act, ..fact.clone() }
+        };
+        let narrowed: Vec<Fact> = self.keys.iter().filter(serves).map(of_one).collect();
+        if narrowed.is_empty() { vec![fact.clone()] } else { narrowed }
     }
 
-    fn push(&mut self, at: Timestamp, act: Act) {
-        self.facts.push(Fact { at, id: None, backfill: false, act });
+    fn push(&mut self, at: Timestamp, backfill: bool, act: Act) {
+        self.facts.push(Fact { at, id: None, backfill, act });
     }
 }
 
@@ -109,7 +112,7 @@ impl Reader<'_> {
                 Act::$act { of: self.of_transaction($body.record_kind.as_ref(), $body.slot.as_ref()) }
             };
         }
-        let at = self.line.at();
+        let (at, backfill) = (self.line.at(), self.line.own.backfill);
         let act = match &self.line.body {
             Body::DataCollected(body) => return self.collected(body, to),
             Body::DataShared(body) => return self.given(body.recipient_id.as_ref(), &body.cats, to),
@@ -118,7 +121,7 @@ impl Reader<'_> {
             Body::AccountRegistered(body) => {
                 let services = self.contracts(&body.services);
                 for at in self.ends() {
-                    to.push(at, Act::AccountRegistered { services: services.clone() });
+                    to.push(at, backfill, Act::AccountRegistered { services: services.clone() });
                 }
                 return;
             }
@@ -139,7 +142,7 @@ impl Reader<'_> {
                     return;
                 };
                 if body.recipient.is_some() {
-                    return to.withdrawn.push((at, purpose));
+                    to.of_recipients.insert(to.facts.len());
                 }
                 Act::ConsentWithdrawn { purpose }
             }
@@ -189,7 +192,7 @@ impl Reader<'_> {
             }
             _ => return,
         };
-        to.push(at, act);
+        to.push(at, backfill, act);
     }
 
     /// First and last of what a line counts.
@@ -242,7 +245,8 @@ impl Reader<'_> {
         let of = Selector { service: of.service.or_else(|| self.line.shape.service.clone()), ..of };
         for purpose in stated {
             for at in self.ends() {
-                to.uses.push((at, of.clone(), purpose.clone()));
+                let act = Act::Used { of: of.clone(), purpose: purpose.clone() };
+                to.push(at, self.line.own.backfill, act);
             }
         }
     }

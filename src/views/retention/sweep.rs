@@ -3,7 +3,7 @@
 use crate::domain::datum::DatumKey;
 use crate::domain::event::{Anchor, EventType, PeriodUnit, RetentionRule, RuleKind};
 use crate::domain::id::{Id, SubjectId};
-use crate::domain::retention::{Act, Decision};
+use crate::domain::retention::{Act, Decision, Fact};
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 use crate::views::Error;
 use crate::views::ask::Ask;
@@ -22,29 +22,51 @@ pub struct Sweep {
     pub known_at: Option<u64>,
 }
 
+/// Rules that are tried: as if these versions were published, and those had never been in force.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    pub published: Vec<RetentionRule>,
+    pub annulled: Vec<Id>,
+}
+
+impl Change {
+    fn of(&self, house: &House, at: Timestamp) -> House {
+        let mut changed = house.clone();
+        changed.rules.retain(|rule| self.published.iter().all(|tried| tried.id != rule.id));
+        changed.rules.extend(self.published.iter().cloned());
+        let annul = |version: &Id| {
+            let act = Act::RuleAnnulled { version: version.clone() };
+            Fact { at, id: None, backfill: false, act }
+        };
+        changed.facts.extend(self.annulled.iter().map(annul));
+        changed
+    }
+}
+
 /// One datum of somebody.
 #[derive(Debug, Clone)]
 pub struct Held<'a> {
     pub subject: SubjectId,
     pub key: &'a DatumKey,
     pub decision: Decision,
-    /// As it would be by other rules, where some are tried.
-    pub by_others: Option<Decision>,
+    /// As it would be by the rules that are tried, if any are.
+    pub changed: Option<Decision>,
     /// Who got it from here.
     pub recipients: Vec<&'a Id>,
 }
 
 impl Ask {
-    /// Tells `each` of every datum, and what it would be by other rules if some are given.
+    /// Tells `each` of every datum, and what it would be by other rules if some are tried.
     pub fn sweep(
         &self,
         sweep: &Sweep,
-        others: Option<&[RetentionRule]>,
+        change: Option<&Change>,
         each: &mut dyn FnMut(Held<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let known_at = sweep.known_at.unwrap_or(u64::MAX).min(self.applied);
         let house = self.house(known_at, sweep.as_of)?;
-        let bounds = Bounds::of(&house, others);
+        let tried = change.map(|change| change.of(&house, sweep.as_of));
+        let bounds = Bounds::of(&house, tried.as_ref());
         for row in self.reading.prefix(&[tag::PERSON]) {
             let (key, _) = row?;
             let subject = SubjectId(*key.last_chunk::<16>().ok_or(Malformed("person"))?);
@@ -53,6 +75,7 @@ impl Ask {
             let Some(group) = group else { continue };
             let gathered = self.gathered(&group, known_at, &bounds)?;
             let shared = gathered.shared.clone();
+            let changed = tried.as_ref().map(|tried| (Person::new(gathered.clone(), tried), tried));
             let person = Person::new(gathered, &house);
             for key in &person.keys {
                 let got = shared.iter().filter(|(_, cats)| cats.contains(&key.category));
@@ -60,7 +83,7 @@ impl Ask {
                     subject,
                     key,
                     decision: person.decide(key, &house, sweep.as_of),
-                    by_others: others.map(|rules| person.decide_by(key, &house, rules, sweep.as_of)),
+                    changed: changed.as_ref().map(|(person, tried)| person.decide(key, tried, sweep.as_of)),
                     recipients: got.map(|(recipient, _)| recipient).collect(),
                 })?;
             }
@@ -93,12 +116,12 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn of(house: &House, others: Option<&[RetentionRule]>) -> Bounds {
+    fn of(house: &House, tried: Option<&House>) -> Bounds {
         let ends = house
             .facts
             .iter()
             .filter(|fact| matches!(fact.act, Act::ServiceTerminated { .. } | Act::DeletionOrdered { .. }));
-        let rules = house.rules.iter().chain(others.into_iter().flatten());
+        let rules = house.rules.iter().chain(tried.into_iter().flat_map(|tried| &tried.rules));
         let runs = |rule: &&RetentionRule| {
             rule.kind == RuleKind::Keep
                 && !matches!(rule.anchor, Anchor::PurposeEnded | Anchor::AccountCancelled)

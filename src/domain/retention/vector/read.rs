@@ -43,6 +43,17 @@ pub fn read(text: &str) -> Result<Vec<Vector>, Vec<Wrong>> {
     if wrong.is_empty() { Ok(vectors.into_iter().flatten().collect()) } else { Err(wrong) }
 }
 
+/// The rules of a file: a JSON array of them.
+pub fn read_rules(text: &str) -> Result<Vec<RetentionRule>, Vec<Wrong>> {
+    let mut wrong = Vec::new();
+    let values: Vec<Value> = serde_json::from_str(text).map_err(|why| {
+        vec![Wrong { place: "file".to_owned(), why: format!("is no array of rules: {why}") }]
+    })?;
+    let rule = |(n, value)| part::<Rule>(&format!("[{n}]"), value, &mut wrong);
+    let rules: Vec<Rule> = values.into_iter().enumerate().filter_map(rule).collect();
+    if wrong.is_empty() { Ok(rules.into_iter().map(RetentionRule::from).collect()) } else { Err(wrong) }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
