@@ -1,0 +1,3 @@
+//! The work of the clock: when what is due.
+
+pub mod schedule;
