@@ -106,16 +106,24 @@ impl Job for Probe {
     }
 }
 
-fn driver(
+fn driver_of(
     running: &Running,
-    probe: &Arc<Probe>,
+    job: Arc<dyn Job>,
     (schedule, tz): (&str, &str),
     leader: Arc<dyn Leader>,
 ) -> Arc<Driver> {
     let timing = Timing { schedule: schedule.to_owned(), tz: tz.to_owned() };
     let config = Jobs { tz: "UTC".to_owned(), each: [("probe".to_owned(), timing)].into() };
-    let probe = Arc::clone(probe) as Arc<dyn Job>;
-    Arc::new(Driver::new(Arc::clone(running.app()), vec![probe], &config, leader).unwrap())
+    Arc::new(Driver::new(Arc::clone(running.app()), vec![job], &config, leader).unwrap())
+}
+
+fn driver(
+    running: &Running,
+    probe: &Arc<Probe>,
+    timing: (&str, &str),
+    leader: Arc<dyn Leader>,
+) -> Arc<Driver> {
+    driver_of(running, Arc::clone(probe) as Arc<dyn Job>, timing, leader)
 }
 
 fn hourly(running: &Running, probe: &Arc<Probe>) -> Arc<Driver> {
@@ -391,6 +399,37 @@ async fn a_run_that_fails_is_an_event_and_an_alarm_until_one_succeeds() {
     assert_eq!(running.app().status().await.unwrap().alarms, []);
     let outcomes: Vec<_> = runs(&running, None).await.iter().map(|run| run.ran.outcome.unwrap()).collect();
     assert_eq!(outcomes, [JobOutcome::Failed, JobOutcome::Ok]);
+    running.stop().await.unwrap();
+}
+
+struct Panics;
+
+#[async_trait]
+impl Job for Panics {
+    fn name(&self) -> &'static str {
+        "probe"
+    }
+
+    fn default_timing(&self) -> (&'static str, &'static str) {
+        ("0 * * * *", "UTC")
+    }
+
+    async fn run(&self, _run: &mut Run) -> Result<Progress, Halt> {
+        panic!("meant")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_ends_the_run_and_not_the_driver() {
+    let place = Place::new();
+    let running = start(&place).await;
+    let driver = driver_of(&running, Arc::new(Panics), ("0 * * * *", "UTC"), Arc::new(HoldsLock));
+    for hour in 1..3 {
+        place.clock.advance_ms(HOUR);
+        driver.take_turn().await.unwrap();
+        let runs = runs(&running, None).await;
+        assert_eq!((runs.len(), runs[hour - 1].ran.outcome), (hour, Some(JobOutcome::Failed)));
+    }
     running.stop().await.unwrap();
 }
 

@@ -57,6 +57,8 @@ async fn at_the_reserve_people_are_erased_and_checkpoints_signed() {
     let disk = Arc::new(Disk(AtomicU64::new(50_000)));
     let mut config = place.config();
     (config.disk.reserve_bytes, config.disk.reserve_percent) = (5_000, 0);
+    // It has a test of its own (`scrub.rs`): at the reserve it fails, with an alarm.
+    config.jobs.each.entry("vault_scrub".to_owned()).or_default().schedule = "off".to_owned();
     let probe = Arc::clone(&disk) as Arc<dyn Probe>;
     let running = Server::start_on(probe, config, Arc::new(place.clock.clone())).await.unwrap();
     for person in 1..4 {
