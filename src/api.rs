@@ -13,6 +13,7 @@ pub mod exports;
 pub mod findings;
 pub mod guard;
 pub mod ingest;
+pub mod jobs;
 pub mod keys;
 pub mod laws;
 pub mod ledger;

@@ -14,6 +14,7 @@ pub mod exports;
 pub mod findings;
 pub mod fsck;
 pub mod house;
+pub mod jobs;
 pub mod keys;
 pub mod law;
 pub mod ledger;
@@ -25,6 +26,7 @@ pub mod processing;
 pub mod questions;
 pub mod record;
 pub mod registers;
+pub mod rehash;
 pub mod retention;
 pub mod retract;
 pub mod rules;
@@ -33,6 +35,7 @@ pub mod status;
 pub mod subjects;
 pub mod terms;
 pub mod vault_mark;
+pub mod watch;
 
 pub use access::{Caller, Role};
 pub use error::Error;
@@ -79,6 +82,7 @@ pub struct App {
     mirror: Option<Arc<dyn mirror::Mirror>>,
     pub(crate) scrubbing: scrub::Scrubbing,
     pub(crate) detecting: findings::Detecting,
+    pub(crate) failing_jobs: jobs::Failing,
     pub(crate) house: House,
     pub(crate) started_at: Timestamp,
     /// Set while the one event is recorded that a log may take which is not what was published.
@@ -131,6 +135,7 @@ impl App {
             mirror: ports.mirror,
             scrubbing: scrub::Scrubbing::default(),
             detecting: findings::Detecting::default(),
+            failing_jobs: jobs::Failing::default(),
             house,
             fingerprinter: Fingerprinter::new(&secret),
             organisations: RwLock::default(),

@@ -14,6 +14,7 @@ pub mod export;
 pub mod findings;
 pub mod fsck;
 pub mod init;
+pub mod jobs;
 pub mod json;
 pub mod keyring;
 pub mod law;
@@ -120,6 +121,9 @@ enum Command {
     AppLists(sdks::AppLists),
     /// Show how the service is doing
     Status(status::Status),
+    /// The work of the clock: when it is due, how it ended, a run at once
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
     /// Look after the views
     #[command(subcommand)]
     Views(views::Views),
@@ -211,6 +215,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Sdks(command) => block_on(sdks::run(command, output)),
         Command::AppLists(command) => block_on(sdks::app_lists(command, output)),
         Command::Status(command) => block_on(status::run(command, output)),
+        Command::Jobs(command) => block_on(jobs::run(command, output)),
         Command::Views(command) => block_on(views::run(command, output)),
         Command::Bench(command) => block_on(bench::run(command, output)),
     }
@@ -296,6 +301,9 @@ mod tests {
             "custody sdks --format jsonl",
             "custody app-lists --service solar --shared",
             "custody status --server http://127.0.0.1:1 --token-file t",
+            "custody jobs list --json",
+            "custody jobs run mechanism_watch --as-of 2027-01-01T00:00:00Z",
+            "custody jobs history --job detector --limit 5",
             "custody views rebuild",
             "custody fsck --offline --data-dir d --keyring k",
             "custody export --out bundle.tar --from 0 --to 10 --authority A --since 7",

@@ -4,6 +4,7 @@
 //! defaults cannot drift apart; unknown keys are refused by name; every problem is named at once.
 //! No secret stands in it: keys and tokens live in files of their own, named here by path.
 
+pub mod jobs;
 pub mod layers;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::domain::id::{Country, Id, Regime};
 use crate::mirror::OnFailure;
 
+pub use jobs::Jobs;
 pub use layers::{DEFAULT_TOML, Layers};
 
 /// What the service runs with. Made by [`Layers::load`] or by hand in tests.
@@ -31,6 +33,7 @@ pub struct Config {
     pub exports: Exports,
     pub backup: Backup,
     pub mirror: Mirror,
+    pub jobs: Jobs,
     pub log: Log,
 }
 
@@ -179,6 +182,7 @@ impl Default for Config {
             exports: Exports { keep_hours: 72 },
             backup: Backup::default(),
             mirror: Mirror { directory: None, on_failure: OnFailure::Stop, anew: false },
+            jobs: Jobs::default(),
             log: Log { filter: "info,fjall=warn,lsm_tree=warn".to_owned() },
         }
     }
@@ -226,6 +230,7 @@ impl Config {
         self.check_exposure(&mut problems);
         self.check_ledger(&mut problems);
         self.check_limits(&mut problems);
+        self.jobs.check(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 

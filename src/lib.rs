@@ -11,6 +11,7 @@ pub mod disk;
 pub mod domain;
 pub mod durable;
 pub mod export;
+pub mod jobs;
 pub mod ledger;
 pub mod limits;
 pub mod log;

@@ -28,6 +28,7 @@ use crate::api::exports::Exports as ExportsApi;
 use crate::api::findings::Findings as FindingsApi;
 use crate::api::guard::{Gate, Guarded};
 use crate::api::ingest::Ingest;
+use crate::api::jobs::Jobs as JobsApi;
 use crate::api::keys::Keys as KeysApi;
 use crate::api::laws::Laws as LawsApi;
 use crate::api::ledger::Ledger as LedgerApi;
@@ -42,6 +43,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::{FileSystem, Probe};
+use crate::jobs::{Driver, HoldsLock};
 use crate::ledger::Ledger;
 use crate::telemetry::exporter;
 use crate::telemetry::request::RequestIds;
@@ -70,8 +72,11 @@ pub struct Running {
     ended: watch::Receiver<bool>,
     serving: JoinHandle<anyhow::Result<()>>,
     upkeep: JoinHandle<()>,
-    /// Mirror, keys and the vault's file are tended beside the rest: a whole vault or log takes a while.
+    /// Mirror and keys are tended beside the rest: a whole vault or log takes a while.
     vault_upkeep: JoinHandle<()>,
+    jobs: Arc<Driver>,
+    /// The work of the clock, one job after another.
+    driving: JoinHandle<()>,
     tasks: Tasks,
 }
 
@@ -166,11 +171,15 @@ impl Server {
 
         let (stop, stopping) = watch::channel(false);
         let gate = Arc::new(gate(stopping.clone()));
-        let routes = routes(config, &node, &gate, &stopping)?;
+        // Whoever has the node holds the lock of its directory.
+        let jobs = Driver::new(Arc::clone(&node.app), crate::jobs::all(), &config.jobs, Arc::new(HoldsLock))?;
+        let jobs = Arc::new(jobs);
+        let routes = routes(config, &node, &jobs, &gate, &stopping)?;
         let seen = Arc::clone(&node);
         let ready: listen::Ready = Arc::new(move || seen.ready());
         let listener = listen::open(config, routes, ready, Arc::clone(&gate.calls), stopping.clone()).await?;
         let vault_upkeep = tokio::spawn(tend_vault(Arc::clone(&node), stopping.clone()));
+        let driving = tokio::spawn(Arc::clone(&jobs).drive(listen::stopped(stopping.clone())));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&node), clock, stopping));
         let (serving, ended) = watched(listener.serving);
         let address = listener.address;
@@ -184,6 +193,8 @@ impl Server {
             serving,
             upkeep,
             vault_upkeep,
+            jobs,
+            driving,
             tasks,
         })
     }
@@ -193,6 +204,7 @@ impl Server {
 fn routes(
     config: &Config,
     node: &Node,
+    jobs: &Arc<Driver>,
     gate: &Arc<Gate>,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Routes> {
@@ -211,6 +223,7 @@ fn routes(
         .add_service(Guarded::new(QuestionsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(RetentionApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(TermsApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(JobsApi::new(app(), Arc::clone(jobs)).into_server(), gate))
         .add_service(Guarded::new(KeysApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(LawsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(ProcessingApi::new(app()).into_server(), gate))
@@ -276,8 +289,8 @@ async fn upkeep(node: Arc<Node>, clock: Arc<dyn Clock>, stop: watch::Receiver<bo
     }
 }
 
-/// Tends mirror, keys and vault every minute until the service stops. What it is in the middle of ends with its
-/// batch, a scrub or a copy with its end.
+/// Tends mirror and keys every minute until the service stops. What it is in the middle of ends with its batch, a
+/// copy with its end.
 async fn tend_vault(node: Arc<Node>, stop: watch::Receiver<bool>) {
     let stopping = listen::stopped(stop);
     tokio::pin!(stopping);
@@ -294,6 +307,11 @@ impl Running {
     /// The use cases, for whoever runs in the same process.
     pub fn app(&self) -> &Arc<App> {
         &self.node.app
+    }
+
+    /// The driver of the clock's jobs, for whoever moves the clock.
+    pub fn jobs(&self) -> &Arc<Driver> {
+        &self.jobs
     }
 
     /// Returns when the listener has ended, asked to or not.
@@ -314,6 +332,8 @@ impl Running {
         // An error is a panic, which stands in the log.
         let _ended = self.upkeep.await;
         let _ended = self.vault_upkeep.await;
+        let _ended = self.driving.await;
+        self.jobs.ended().await;
         let node = self.node;
         let closed = tokio::task::spawn_blocking(move || node.close()).await?;
         served.and(closed)

@@ -26,6 +26,7 @@ mod fold;
 pub mod generation;
 pub mod group;
 pub mod inbox;
+mod job_runs;
 pub mod list;
 pub mod lock;
 pub mod mark;

@@ -299,3 +299,30 @@ fn a_file_of_registers_is_checked_before_it_is_applied() {
     assert!(err(&preview).contains("0 differences, 0 findings, 0 transfers, 0 tiers"), "{}", err(&preview));
     serving.stop();
 }
+
+#[test]
+fn jobs_are_listed_run_and_their_history_shown() {
+    let root = tempfile::tempdir().unwrap();
+    let serving = Serving::start(root.path());
+    let ask = |arguments: &[&str]| custody(arguments).args(["--server", &serving.address]).output().unwrap();
+    let listed = out(&ask(&["jobs", "list"]));
+    assert!(listed.contains("ledger_verify") && listed.contains("*/10 * * * *  UTC"), "{listed}");
+    let dry = out(&ask(&["jobs", "run", "mechanism_watch", "--as-of", "2030-01-01T00:00:00Z"]));
+    assert!(dry.contains("dry run") && dry.contains("nothing was done"), "{dry}");
+    let run = ask(&["jobs", "run", "ledger_verify", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&out(&run)).unwrap();
+    assert_eq!(told["outcome"], "JOB_OUTCOME_OK", "{told}");
+    let history = out(&ask(&["jobs", "history", "--job", "ledger_verify"]));
+    assert!(history.lines().count() == 2 && history.contains("ok"), "{history}");
+    let unknown = ask(&["jobs", "run", "sweep"]);
+    assert!(!unknown.status.success() && err(&unknown).contains("there are detector"), "{}", err(&unknown));
+    serving.stop();
+    let keyring = root.path().join("keyring");
+    let refused = custody(&["serve", "--data-dir", &root.path().join("d").display().to_string()])
+        .args(["--keyring", &keyring.display().to_string(), "--set", "jobs.detector.schedule=hourly"])
+        .args(["--set", "jobs.sweep.schedule=off"])
+        .output()
+        .unwrap();
+    let why = err(&refused);
+    assert!(why.contains("jobs.sweep.schedule"), "{why}");
+}

@@ -91,6 +91,7 @@ fn libraries_stay_in_their_adapters() {
         "gRPC is named at the edges only",
         offenders("src", &["src/api", "src/cli", "src/server", "src/pb.rs"], &["tonic::", "use tonic"]),
     );
+    nobody("one place reads cron expressions", offenders("src", &["src/jobs/schedule.rs"], &["cron::"]));
     nobody("SQL lives in the vault's adapter", offenders("src", &["src/vault/sqlite"], &["rusqlite"]));
     nobody(
         "spreadsheets are read and written in one place",
@@ -110,7 +111,7 @@ fn libraries_stay_in_their_adapters() {
 fn data_flows_one_way() {
     let below = ["src/log", "src/vault", "src/views", "src/ledger", "src/record", "src/domain"];
     for folder in below {
-        let words = ["crate::app", "crate::api", "crate::cli", "crate::server"];
+        let words = ["crate::app", "crate::api", "crate::cli", "crate::server", "crate::jobs"];
         nobody("what is below does not know who stands above", offenders(folder, &[], &words));
     }
     nobody(
@@ -152,6 +153,20 @@ fn data_flows_one_way() {
     nobody(
         "use cases know no transport",
         offenders("src/app", &[], &["crate::api", "crate::pb", "crate::cli"]),
+    );
+    nobody("nor who asks them when", offenders("src/app", &[], &["crate::jobs", "crate::server"]));
+    let others = ["crate::api", "crate::pb", "crate::cli", "crate::server", "tonic"];
+    let stores = ["crate::log", "crate::vault", "crate::ledger"];
+    nobody("jobs are a driver of their own", offenders("src/jobs", &[], &others));
+    nobody("and call use cases, not stores", offenders("src/jobs", &[], &stores));
+    let jobs = ["src/api/jobs.rs"];
+    nobody("one service asks what is due", offenders("src/api", &jobs, &["crate::jobs"]));
+    let asks = ["crate::app", "crate::clock", "tokio", "async"];
+    nobody("a schedule is pure", offenders("src/jobs/schedule", &[], &asks));
+    let schedule: Vec<_> = offenders("src/jobs", &[], &asks);
+    nobody(
+        "and so is its file",
+        schedule.into_iter().filter(|found| found.starts_with("src/jobs/schedule.rs")).collect(),
     );
 }
 

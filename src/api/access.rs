@@ -44,6 +44,9 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.IngestService/BatchRecordEvents", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/RecordEvent", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/StreamEvents", &[Emitter, Officer]),
+    rpc_of("/custody.v1.JobService/ListJobRuns", &[Operator]),
+    rpc_of("/custody.v1.JobService/ListJobs", &[Operator]),
+    rpc_of("/custody.v1.JobService/RunJob", &[Operator]),
     rpc_of("/custody.v1.KeyService/ActivateKey", &[Operator]),
     rpc_of("/custody.v1.KeyService/AddKey", &[Operator]),
     rpc_of("/custody.v1.KeyService/DestroyKey", &[Operator]),
@@ -143,7 +146,7 @@ mod tests {
         );
         assert!(
             may(Operator).iter().all(|path| {
-                ["AdminService", "BackupService", "KeyService", "LedgerService"]
+                ["AdminService", "BackupService", "JobService", "KeyService", "LedgerService"]
                     .iter()
                     .any(|service| path.contains(service))
             }),

@@ -38,6 +38,7 @@ pub struct State<'a> {
     /// Why keys are not replaced, and what has to be done with them by hand.
     pub keys: (Option<String>, Option<String>),
     pub mirror: Option<String>,
+    pub failed_jobs: Option<String>,
     pub stale: Option<String>,
     pub lag: u64,
     pub disk: Option<Seen>,
@@ -54,6 +55,7 @@ impl App {
             unfinished_erasure: self.erasures.failing().or_else(|| self.scrubbing.failing()),
             keys: (self.keys.failing(), self.keys.by_hand()),
             mirror: self.mirror().and_then(|mirror| mirror.failing),
+            failed_jobs: self.failing_jobs.told(),
             stale: self.views.stale(),
             lag: self.views.lag(),
             disk: self.reserve.seen(),
@@ -120,6 +122,13 @@ impl State<'_> {
                 format!("the second copy lacks something: {why}"),
                 "mount or replace its disk; it is brought up to date every minute by itself; for a new, empty place restart with \
                  `custody serve --new-mirror`",
+            );
+        }
+        if let Some(why) = &self.failed_jobs {
+            raise(
+                "job_failed",
+                format!("the last run of a job failed: {why}"),
+                "see the service's log for the cause, then `custody jobs run NAME`; over when a run succeeds",
             );
         }
         wrong_with_keys(&self.keys, &mut raise);
@@ -227,6 +236,7 @@ mod tests {
             unfinished_erasure: None,
             keys: (None, None),
             mirror: None,
+            failed_jobs: None,
             stale: None,
             lag: 0,
             disk: Some(Seen { free: 1, reserve: 2 }),

@@ -207,7 +207,7 @@ impl App {
         Ok(done.map_err(|died| Error::fault("shelf_died", died))??)
     }
 
-    fn is_called_off(&self) -> bool {
+    pub fn is_called_off(&self) -> bool {
         self.called_off.load(Ordering::Relaxed)
     }
 }

@@ -1,26 +1,23 @@
 //! Findings and the register of transfers, as they are asked for, and what officers do about findings.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::app::own::staff;
 use crate::app::{App, Caller, Error};
-use crate::domain::event::catalogue::{FindingAcknowledged, FindingClosed, FindingReopened, JobRan};
-use crate::domain::event::{Body, JobOutcome, TransferRegime};
+use crate::domain::event::catalogue::{FindingAcknowledged, FindingClosed, FindingReopened};
+use crate::domain::event::{Body, TransferRegime};
 use crate::domain::finding::Key;
 use crate::domain::id::Id;
 use crate::domain::law::Law;
 use crate::domain::personal::Personal;
-use crate::domain::time::{MS_PER_DAY, MS_PER_MINUTE, Timestamp};
+use crate::domain::time::{MS_PER_DAY, Timestamp};
 use crate::views::ask::Ask;
 use crate::views::counter::Counters;
-use crate::views::findings::{DETECTOR, Finding, Findings, Separate, State, name};
+use crate::views::findings::{Finding, Findings, Separate, State, name};
 use crate::views::flows::FlowLine;
 use crate::views::lock;
 use crate::views::registers::Registers;
 use crate::views::stretch::Scope;
-
-/// Between two ticks of the detectors (`domain.md`, section 5).
-const TICK_MS: i64 = 10 * MS_PER_MINUTE;
 
 /// When the detectors last ticked, and what the log held then.
 #[derive(Default)]
@@ -29,10 +26,30 @@ pub struct Detecting(Mutex<Option<Ticked>>);
 #[derive(Clone, Copy)]
 struct Ticked {
     at: Timestamp,
-    /// The log's head behind the tick's own record.
+    /// The log's head behind the tick's own record, and behind what jobs recorded since.
     head: u64,
     /// Something new was recorded before it, which the next tick may be the first to judge.
     news: bool,
+}
+
+impl Detecting {
+    fn lock(&self) -> MutexGuard<'_, Option<Ticked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A tick was recorded at a position, when the log's head had been `seen`.
+    pub(crate) fn ticked(&self, at: Timestamp, seen: u64, position: u64) {
+        let mut known = self.lock();
+        let news = known.is_none_or(|ticked| seen > ticked.head);
+        *known = Some(Ticked { at, head: position + 1, news });
+    }
+
+    /// What a job recorded about itself is nothing to judge.
+    pub(crate) fn passes(&self, position: u64) {
+        if let Some(ticked) = self.lock().as_mut().filter(|ticked| ticked.head == position) {
+            ticked.head = position + 1;
+        }
+    }
 }
 
 /// Which lines of the register of transfers.
@@ -174,35 +191,14 @@ impl App {
         .await
     }
 
-    /// Records a tick of the detectors every ten minutes while there is news to be judged, and once a day
-    /// otherwise, for what a clock alone brings about.
-    pub async fn tick_detectors(&self) -> Result<(), Error> {
-        let now = self.clock.now();
-        let known = *self.detecting.0.lock().unwrap_or_else(|e| e.into_inner());
-        let head = self.log.head();
-        let news = known.is_none_or(|ticked| head > ticked.head);
-        let last = match known {
-            Some(ticked) => Some(ticked.at),
-            None => self.ask(|ask| Ok(ask.tick(u64::MAX)?)).await?,
-        };
-        let since = last.unwrap_or(self.started_at);
-        let wait = if news || known.is_some_and(|ticked| ticked.news) { TICK_MS } else { MS_PER_DAY };
-        // A clock that was set back makes the last tick lie ahead; then there is another at once.
-        let waits = (0..wait).contains(&now.since(since));
-        if waits || self.reserve.is_reached() || self.log.status().read_only.is_some() {
-            return Ok(());
-        }
-        let body = JobRan {
-            job: DETECTOR.parse().ok(),
-            scheduled_for: Some(now),
-            outcome: Some(JobOutcome::Ok),
-            computed_at: Some(head),
-            ..Default::default()
-        };
-        let position = self.record_own(Body::JobRan(Box::new(body)), Vec::new()).await?.position;
-        let ticked = Ticked { at: now, head: position + 1, news };
-        *self.detecting.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(ticked);
-        Ok(())
+    /// Whether a tick now would judge nothing that the last one did not: nothing was recorded since, and it is less
+    /// than a day ago, so that a clock alone has brought little about.
+    pub fn detectors_are_idle(&self) -> bool {
+        let (now, head) = (self.clock.now(), self.log.head());
+        // A clock that was set back makes the last tick lie ahead; then there is another.
+        self.detecting.lock().is_some_and(|ticked| {
+            head <= ticked.head && !ticked.news && (0..MS_PER_DAY).contains(&now.since(ticked.at))
+        })
     }
 }
 

@@ -4,9 +4,9 @@
 //! runs, where 90 are allowed; marks of their identifiers go with the first scrub after their 90 days. The
 //! vault keeps when it was last done, so a restart changes nothing. Nobody is erased and no backup reads
 //! meanwhile, and new people wait. The clock may jump: a scrub has to be due for an hour, and one that was
-//! done ahead of now counts as never. A crash loses the scrub: the next one does all of it.
+//! done ahead of now counts as never. A crash loses the scrub: the next one does all of it. Looked at every
+//! minute; done by a job.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use crate::app::App;
@@ -40,46 +40,43 @@ impl Scrubbing {
 }
 
 impl App {
-    /// Scrubs the vault if it is time to. What fails is an alarm, and is tried again when it has been due for
-    /// another hour: each try writes as much as there is.
-    pub async fn scrub_in_time(&self) {
+    /// Looks whether the vault is to be scrubbed, and remembers since when.
+    pub async fn look_at_scrub(&self) -> Result<(), Error> {
         let mut due = self.scrubbing.due.lock().await;
-        match self.scrub_if(&mut due).await {
-            Ok(false) => {}
-            Ok(true) => {
-                *due = None;
-                self.scrubbing.note(None);
-                tracing::info!("the vault's file was rewritten, without remains of what was deleted");
-            }
-            Err(why) => {
-                *due = None;
-                let chain = why.chain().unwrap_or_default();
-                tracing::error!(reason = why.reason(), error = %why, chain, "the vault is not scrubbed");
-                self.scrubbing.note(Some(format!(
-                    "remains of what was deleted may stay in the vault's file, which cannot be rewritten: {why}"
-                )));
-            }
-        }
-    }
-
-    /// Says whether it was done.
-    async fn scrub_if(&self, due: &mut Option<Timestamp>) -> Result<bool, Error> {
         let now = self.clock.now();
         let age = self.vault.scrubbed_at().await?.map_or(i64::MAX, |at| now.since(at));
-        if (-AHEAD_MS..EVERY_MS).contains(&age) {
-            *due = None;
-            return Ok(false);
-        }
-        let since = due.get_or_insert(now);
-        *since = now.min(*since);
-        if now.since(*since) < DUE_MS || self.called_off.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        // A backup is being read, or somebody erased: the next minute is soon enough.
+        *due = match *due {
+            _ if (-AHEAD_MS..EVERY_MS).contains(&age) => None,
+            None => Some(now),
+            Some(since) => Some(now.min(since)),
+        };
+        Ok(())
+    }
+
+    /// Whether the vault has to be scrubbed, and had to for an hour.
+    pub async fn scrub_is_due(&self) -> Result<bool, Error> {
+        self.look_at_scrub().await?;
+        let due = *self.scrubbing.due.lock().await;
+        Ok(due.is_some_and(|since| self.clock.now().since(since) >= DUE_MS))
+    }
+
+    /// Scrubs the vault. Says false where a backup is being read or somebody erased: then soon is early enough.
+    /// What fails is an alarm, and is tried again when it has been due for another hour: each try writes as much
+    /// as there is.
+    pub async fn scrub(&self) -> Result<bool, Error> {
+        let mut due = self.scrubbing.due.lock().await;
         let Some(_nobody_is_erased) = self.erasures.try_pause() else { return Ok(false) };
-        self.has_room_to_scrub()?;
-        self.vault.scrub().await?;
-        Ok(true)
+        let scrubbed = match self.has_room_to_scrub() {
+            Ok(()) => self.vault.scrub().await.map_err(Error::from),
+            Err(why) => Err(why),
+        };
+        *due = scrubbed.is_err().then(|| self.clock.now());
+        self.scrubbing.note(scrubbed.as_ref().err().map(|why| {
+            format!(
+                "remains of what was deleted may stay in the vault's file, which cannot be rewritten: {why}"
+            )
+        }));
+        scrubbed.map(|()| true)
     }
 
     /// What is rewritten lies on the disk twice for a while; the reserve is not for that.

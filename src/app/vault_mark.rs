@@ -2,9 +2,9 @@
 //! before anybody is looked up in it (DESIGN 6): a copy put back would lack people whom records
 //! name, and would have keys again that were destroyed.
 //!
-//! Written once an hour where the generation has changed. A mark says what the vault had committed
-//! before it, so a vault that is newer than the newest mark is as it should be. What was committed
-//! in the last hour may be missing without being noticed.
+//! Written by a job, once an hour by default, where the generation has changed. A mark says what the vault
+//! had committed before it, so a vault that is newer than the newest mark is as it should be. What was
+//! committed since may be missing without being noticed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,12 +12,9 @@ use crate::app::App;
 use crate::app::error::Error;
 use crate::domain::event::catalogue::VaultMarked;
 use crate::domain::event::{Body, EventType};
-use crate::domain::time::Timestamp;
 use crate::record::Header;
 use crate::views::Filter;
 
-/// Between two marks.
-const HOUR_MS: i64 = 60 * 60 * 1_000;
 /// Records behind the views' position that are read for a mark at the start. Few in tests.
 const TAIL: u64 = if cfg!(test) { 16 } else { 1 << 18 };
 /// Records and bytes read at once.
@@ -29,7 +26,6 @@ const BYTES: usize = 4 << 20;
 struct Mark {
     generation: u64,
     position: u64,
-    at: Timestamp,
 }
 
 /// What is known of marks.
@@ -88,44 +84,35 @@ impl App {
         Ok(older)
     }
 
-    /// Records the vault's generation if it has changed and the last mark is an hour old.
-    pub async fn mark_vault(&self) -> Result<(), Error> {
-        let now = self.clock.now();
+    /// Looks again where a start could not search all of the log, because its views were made anew.
+    pub async fn look_at_vault(&self) -> Result<(), Error> {
         if !self.vault_mark.lock().complete {
             self.check_vault().await?;
         }
-        let known = *self.vault_mark.lock();
-        if !known.complete || known.older.is_some() {
-            // A mark now would say that this vault is the newest.
-            return Ok(());
-        }
-        let (marked, since) = match known.mark {
-            Some(mark) => (mark.generation, mark.at),
-            None => (0, self.log_began().await?),
-        };
-        // A clock that was set back makes the last mark lie ahead: then the hour is over, because nobody
-        // would be told of an older vault until the clock has caught up.
-        if (0..HOUR_MS).contains(&now.since(since)) {
-            return Ok(());
-        }
-        // Committed before the event is recorded, so the log never says more than the vault has.
-        let generation = self.vault.status().await?.generation;
-        if generation == marked {
-            return Ok(());
-        }
-        let body = VaultMarked { generation: Some(generation) };
-        let receipt = self.record_own(Body::VaultMarked(Box::new(body)), Vec::new()).await?;
-        let mark = Mark { generation, position: receipt.position, at: receipt.recorded_at };
-        self.vault_mark.lock().mark = Some(mark);
         Ok(())
     }
 
-    /// From the log, so that the first hour ends however often the service is restarted.
-    async fn log_began(&self) -> Result<Timestamp, Error> {
-        match self.log.get(&[0]).await?.pop() {
-            Some(first) => Ok(Header::parse(&first.header)?.recorded_at),
-            None => Ok(self.started_at),
+    /// The generation to be marked, if it has changed since the newest mark.
+    pub async fn unmarked_generation(&self) -> Result<Option<u64>, Error> {
+        self.look_at_vault().await?;
+        let known = *self.vault_mark.lock();
+        if !known.complete || known.older.is_some() {
+            // A mark now would say that this vault is the newest.
+            return Ok(None);
         }
+        // Committed before the event is recorded, so the log never says more than the vault has.
+        let generation = self.vault.status().await?.generation;
+        Ok((generation != known.mark.map_or(0, |mark| mark.generation)).then_some(generation))
+    }
+
+    /// Records the vault's generation if it has changed; says whether it had.
+    pub async fn mark_vault(&self) -> Result<bool, Error> {
+        let Some(generation) = self.unmarked_generation().await? else { return Ok(false) };
+        let body = VaultMarked { generation: Some(generation) };
+        let receipt = self.record_own(Body::VaultMarked(Box::new(body)), Vec::new()).await?;
+        self.vault_mark.lock().mark = Some(Mark { generation, position: receipt.position });
+        self.detecting.passes(receipt.position);
+        Ok(true)
     }
 
     /// From the views, and from what they have not read yet; and whether that is all of the log.
@@ -143,7 +130,7 @@ impl App {
             for record in records.iter().filter(|record| Header::type_name(&record.header) == marked) {
                 let header = Header::parse(&record.header)?;
                 let body = header.body(None)?;
-                newest = mark_of(&body, record.position, header.recorded_at).or(newest);
+                newest = mark_of(&body, record.position).or(newest);
             }
         }
         Ok((newest, complete))
@@ -156,7 +143,7 @@ impl App {
             loop {
                 let page = ask.list(&filter, cursor, 1)?;
                 if let Some(view) = page.events.first() {
-                    return Ok((mark_of(&view.body, view.position, view.recorded_at), page.applied));
+                    return Ok((mark_of(&view.body, view.position), page.applied));
                 }
                 if page.next.is_none() {
                     return Ok((None, page.applied));
@@ -168,7 +155,7 @@ impl App {
     }
 }
 
-fn mark_of(body: &Body, position: u64, at: Timestamp) -> Option<Mark> {
+fn mark_of(body: &Body, position: u64) -> Option<Mark> {
     let Body::VaultMarked(body) = body else { return None };
-    Some(Mark { generation: body.generation?, position, at })
+    Some(Mark { generation: body.generation?, position })
 }

@@ -19,6 +19,7 @@ use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::export_service_client::ExportServiceClient;
 use crate::pb::finding_service_client::FindingServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
+use crate::pb::job_service_client::JobServiceClient;
 use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::law_service_client::LawServiceClient;
 use crate::pb::ledger_service_client::LedgerServiceClient;
@@ -199,6 +200,10 @@ impl Client {
 
     pub fn processing(&self) -> ProcessingServiceClient<Transport> {
         ProcessingServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn jobs(&self) -> JobServiceClient<Transport> {
+        JobServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {

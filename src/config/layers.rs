@@ -8,8 +8,8 @@ use std::str::FromStr;
 use toml::{Table, Value};
 
 use super::{
-    Access, Backup, Config, Data, Disk, Exports, Group, Keys, Ledger, Limits, Log, Mirror, Outside, Problems,
-    Server, Tls,
+    Access, Backup, Config, Data, Disk, Exports, Group, Jobs, Keys, Ledger, Limits, Log, Mirror, Outside,
+    Problems, Server, Tls,
 };
 
 /// Every key with its default and what it means.
@@ -64,6 +64,22 @@ impl Layers {
     }
 }
 
+/// Every value under its whole name, such as `section.key`.
+pub(super) fn flat(table: Table) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => {
+                values.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value)));
+            }
+            value => {
+                values.insert(key, value);
+            }
+        }
+    }
+    values
+}
+
 /// `section.key` to value, always with exactly the keys of the default file.
 struct Draft {
     values: BTreeMap<String, Value>,
@@ -72,15 +88,9 @@ struct Draft {
 
 impl Draft {
     fn defaults() -> Self {
-        let mut draft = Draft { values: BTreeMap::new(), problems: Vec::new() };
         let table: Table =
             DEFAULT_TOML.parse().expect("the embedded default file is TOML, as its test shows");
-        for (section, keys) in table {
-            for (key, value) in keys.as_table().cloned().unwrap_or_default() {
-                draft.values.insert(format!("{section}.{key}"), value);
-            }
-        }
-        draft
+        Draft { values: flat(table), problems: Vec::new() }
     }
 
     fn apply_file(&mut self, name: &str, text: &str) {
@@ -93,7 +103,7 @@ impl Draft {
                 self.problems.push(format!("{name}: {section} is not a section"));
                 continue;
             };
-            for (key, value) in keys {
+            for (key, value) in flat(keys) {
                 let key = format!("{section}.{key}");
                 match self.values.get_mut(&key) {
                     None => self.problems.push(format!("{name}: unknown key {key}{}", self.hint(&key))),
@@ -216,6 +226,7 @@ impl Draft {
             exports,
             backup: Backup { directory: self.path("backup.directory") },
             mirror: Mirror { directory: self.path("mirror.directory"), on_failure: on_failure?, anew: false },
+            jobs: Jobs::read(&self.values),
             log: Log { filter: self.text("log.filter") },
         })
     }

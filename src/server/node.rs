@@ -180,14 +180,15 @@ impl Node {
         ::metrics::gauge!(metrics::LEDGER_DIVERGED).set(flag(ledger.diverged.is_some()));
         ::metrics::gauge!(metrics::LEDGER_FAILING)
             .set(flag(ledger.failing.is_some() || ledger.stopped.is_some()));
+        ::metrics::gauge!(metrics::JOBS_FAILING).set(self.app.failing_jobs.count() as f64);
         let mirror = self.app.mirror().is_some_and(|mirror| mirror.failing.is_some());
         ::metrics::gauge!(metrics::MIRROR_FAILING).set(flag(mirror));
         ::metrics::gauge!(metrics::VIEWS_STOPPED).set(flag(self.views.stale().is_some()));
     }
 
     /// What a minute brings: the index key of a new quarter, people who were made for events that
-    /// never reached the log, exports and backups that were kept long enough, once an hour the vault's
-    /// generation for the log, and every ten minutes the detectors' tick.
+    /// never reached the log, exports and backups that were kept long enough. What runs by a calendar is a
+    /// job's (`jobs`).
     pub(super) async fn tend(&self, now: Timestamp) -> anyhow::Result<()> {
         if self.keyring.ensure_index_epoch(now)? {
             self.app.changed_keys();
@@ -197,15 +198,17 @@ impl Node {
         self.app.expire_exports().await?;
         self.app.resume_erasures().await;
         self.app.expire_backups().await?;
-        self.app.mark_vault().await?;
-        Ok(self.app.tick_detectors().await?)
+        Ok(self.app.look_at_vault().await?)
     }
 
-    /// What a minute brings that may take long: the mirror, keys, the vault's file.
+    /// What a minute brings that may take long: the mirror, keys; and since when the vault's file has to be
+    /// written anew, which is a job's.
     pub(super) async fn tend_vault(&self) {
         self.app.tend_mirror().await;
         self.app.tend_keys().await;
-        self.app.scrub_in_time().await;
+        if let Err(error) = self.app.look_at_scrub().await {
+            tracing::warn!(%error, "the vault does not say when it was scrubbed");
+        }
     }
 
     /// Stops following and closes the log, in this order. Blocks.

@@ -55,6 +55,12 @@ pub const LEDGER_DIVERGED: &str = "custody_ledger_diverged";
 pub const LEDGER_FAILING: &str = "custody_ledger_failing";
 /// 1 while the second copy of log and vault lacks something.
 pub const MIRROR_FAILING: &str = "custody_mirror_failing";
+/// Runs of jobs. Labels: `job`, `outcome`.
+pub const JOB_RUNS: &str = "custody_job_runs_total";
+/// Time of a job's run. Label: `job`.
+pub const JOB_SECONDS: &str = "custody_job_duration_seconds";
+/// Jobs whose last run failed.
+pub const JOBS_FAILING: &str = "custody_jobs_failing";
 /// Answers of witnesses. Label: `outcome`.
 pub const WITNESS_ANSWERS: &str = "custody_witness_answers_total";
 /// 1 while the service takes new calls.
@@ -94,6 +100,9 @@ const ALL: &[(&str, Kind, Unit, &str)] = &[
     (LEDGER_DIVERGED, Gauge, Unit::Count, "1 while the log is not the one that was published"),
     (LEDGER_FAILING, Gauge, Unit::Count, "1 while no checkpoint can be published"),
     (MIRROR_FAILING, Gauge, Unit::Count, "1 while the second copy of log and vault lacks something"),
+    (JOB_RUNS, Counter, Unit::Count, "runs of jobs, by job and outcome"),
+    (JOB_SECONDS, Histogram, Unit::Seconds, "time of a job's run, by job"),
+    (JOBS_FAILING, Gauge, Unit::Count, "jobs whose last run failed"),
     (WITNESS_ANSWERS, Counter, Unit::Count, "answers of witnesses, by outcome"),
     (SERVING, Gauge, Unit::Count, "1 while the service takes new calls"),
 ];

@@ -75,11 +75,13 @@ async fn the_vault_is_marked_again_when_the_clock_was_set_back() {
     let running = place.start().await.unwrap();
     record(&running, event(&place, 1, 1)).await;
     place.clock.advance_ms(YEAR_MS);
-    running.node.tend(place.clock.now()).await.unwrap();
+    running.jobs().take_turn().await.unwrap();
     assert_eq!(marks(&running).await, 1);
     place.clock.advance_ms(-YEAR_MS);
     record(&running, event(&place, 2, 2)).await;
-    running.node.tend(place.clock.now()).await.unwrap();
+    running.jobs().take_turn().await.unwrap();
+    place.clock.advance_ms(HOUR_MS);
+    running.jobs().take_turn().await.unwrap();
     assert_eq!(marks(&running).await, 2, "not only when the clock has caught up");
     running.stop().await.unwrap();
     place.clock.advance_ms(-DAY_MS);

@@ -85,9 +85,9 @@ async fn a_transfer_without_a_mechanism_is_found_and_a_later_one_does_not_cure_i
     register_parties(&running, &place).await;
     say(&running, &place, 2, clauses(&place), false).await;
     let covered = say(&running, &place, 3, transferred(), true).await;
-    running.app().tick_detectors().await.unwrap();
+    running.jobs().take_turn().await.unwrap();
     let head = running.app().log.head();
-    running.app().tick_detectors().await.unwrap();
+    running.jobs().take_turn().await.unwrap();
     assert_eq!(running.app().log.head(), head, "one tick in ten minutes");
 
     let (found, from) = findings(&running, head - 1).await;

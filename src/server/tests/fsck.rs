@@ -137,6 +137,7 @@ async fn furnished() -> Place {
     running.app().erase(&Caller::local(), &[Name::Subject(gone)], reason).await.unwrap();
     place.clock.advance_ms(3_600_000);
     running.node.tend(place.clock.now()).await.unwrap();
+    running.jobs().take_turn().await.unwrap();
     running.app().publish().await.unwrap();
     for n in 12..16u8 {
         record(&running, about(&place, n, n % 4)).await;
