@@ -16,3 +16,4 @@ pub mod time;
 pub mod transfer;
 pub mod use_check;
 pub mod vocabulary;
+mod words;

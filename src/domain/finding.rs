@@ -7,59 +7,14 @@
 mod key;
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::LazyLock;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Deserialize;
 
-use crate::domain::id::Malformed;
 use crate::domain::vocabulary::Locale;
+use crate::domain::words::words;
 
 pub use key::{Key, Value};
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $wrong:literal, { $($(#[$what:meta])* $word:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$what])* $word),* }
-
-        impl $name {
-            pub const ALL: &[$name] = &[$($name::$word),*];
-
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$word => $text),* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Malformed;
-
-            fn from_str(text: &str) -> Result<Self, Malformed> {
-                $name::ALL.iter().copied().find(|word| word.as_str() == text).ok_or(Malformed($wrong))
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
 
 words!(
     /// How grave a finding is; the gravest is the greatest.

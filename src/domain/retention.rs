@@ -30,6 +30,7 @@ pub use decision::{Action, Code, Decision, Plan, Reason, State};
 pub use episode::Ended;
 pub use explain::{Candidate, Explanation, PurposeStanding, explain};
 pub use fact::{Act, Fact};
+pub use rule::in_force;
 
 use history::History;
 use rule::Rules;

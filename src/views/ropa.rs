@@ -389,7 +389,7 @@ fn limits(rules: &Rules, body: &ActivityRegistered, as_of: Timestamp) -> Vec<Lim
             rule: rule.clone(),
         }
     };
-    rules.in_force(as_of).filter(fits).map(limit).collect()
+    rules.in_force(as_of).iter().filter(fits).map(limit).collect()
 }
 
 /// What each processor does for each controller, from the records of the activities.

@@ -2,11 +2,10 @@
 //! (`domain.md` 4.2, step 1): a version ends at its own end or where the version that replaces it begins,
 //! whichever is earlier; one that was annulled counts as never in force, and what replaces it takes its place.
 
-use std::collections::BTreeSet;
-
 use crate::domain::event::{Body, EventType, RetentionRule};
 use crate::domain::id::Id;
-use crate::domain::time::{Timestamp, midnight};
+use crate::domain::retention;
+use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::ask::Ask;
 
@@ -28,40 +27,17 @@ impl Rules {
         self.annulled.push((at, version));
     }
 
-    /// The versions in force at an instant, in the order of their ids. Of two that were published under one id
-    /// the later counts.
-    pub fn in_force(&self, at: Timestamp) -> impl Iterator<Item = &RetentionRule> {
-        let mut known: Vec<&RetentionRule> = Vec::new();
+    /// The versions in force at an instant, by their ids. Of two that were published under one id the later counts.
+    pub fn in_force(&self, at: Timestamp) -> Vec<RetentionRule> {
+        let mut known: Vec<RetentionRule> = Vec::new();
         for (_, rule) in self.versions.iter().filter(|(published, _)| *published <= at) {
             known.retain(|other| other.id != rule.id);
-            known.push(rule);
+            known.push(rule.clone());
         }
         known.sort_by(|a, b| a.id.cmp(&b.id));
-        let annulled: BTreeSet<&Id> =
-            self.annulled.iter().filter(|(from, _)| *from <= at).map(|(_, version)| version).collect();
-        let begun = |rule: &RetentionRule| rule.from.is_none_or(|day| midnight(day, chrono_tz::UTC) <= at);
-        let current = |rule: &RetentionRule| {
-            begun(rule)
-                && rule.to.is_none_or(|day| at < midnight(day, chrono_tz::UTC))
-                && !annulled.contains(&rule.id)
-        };
-        // Whether something that stands has taken a version's place, if need be past versions that were annulled.
-        let replaced = |rule: &RetentionRule| {
-            let (mut heads, mut seen) = (vec![&rule.id], BTreeSet::new());
-            while let Some(head) = heads.pop().filter(|head| seen.insert((*head).clone())) {
-                for next in known.iter().filter(|next| next.replaces.as_ref() == Some(head)) {
-                    if annulled.contains(&next.id) {
-                        heads.push(&next.id);
-                    } else if begun(next) {
-                        return true;
-                    }
-                }
-            }
-            false
-        };
-        let standing: Vec<&RetentionRule> =
-            known.iter().copied().filter(|rule| current(rule) && !replaced(rule)).collect();
-        standing.into_iter()
+        let annulled = self.annulled.iter().filter(|(from, _)| *from <= at);
+        let annulled = annulled.map(|(_, version)| version.clone()).collect();
+        retention::in_force(&known, &annulled, at).cloned().collect()
     }
 }
 
@@ -115,7 +91,7 @@ mod tests {
     }
 
     fn told(rules: &Rules, day: &str) -> Vec<String> {
-        rules.in_force(at(day)).map(|rule| rule.id.to_string()).collect()
+        rules.in_force(at(day)).iter().map(|rule| rule.id.to_string()).collect()
     }
 
     #[test]

@@ -11,33 +11,12 @@ use crate::domain::retention::episode::{Ended, Limit, Shield, on_expiry};
 use crate::domain::retention::rule::{Rules, Version};
 use crate::domain::retention::verdict::{Blocker, Needed, Verdict};
 use crate::domain::time::Timestamp;
+use crate::domain::words::words;
 
-/// An enum with the word that stands for each variant.
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $word:ident = $text:literal,)* })*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$what])* $word,)* }
-
-        impl $name {
-            pub const ALL: &[$name] = &[$($name::$word),*];
-
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$word => $text),* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    )*};
-}
-
-words! {
+words!(
     /// Where a datum stands.
-    State {
+    State, "is not a state of a datum",
+    {
         /// Never collected.
         Absent = "absent",
         /// It may be used for something.
@@ -53,17 +32,26 @@ words! {
         /// An officer has to decide.
         Review = "review",
     }
+);
+words!(
     /// What happens to it when it is due.
-    Action { Erase = "erase", Anonymise = "anonymise", Review = "review", None = "none", }
+    Action, "is not an action: erase, anonymise, review or none",
+    { Erase = "erase", Anonymise = "anonymise", Review = "review", None = "none" }
+);
+words!(
     /// Whether a plan may have it done (4.4).
-    Plan {
+    Plan, "is not a plan: none, execute or confirm",
+    {
         None = "none",
         Execute = "execute",
         /// Only once an officer has confirmed it.
         Confirm = "confirm",
     }
+);
+words!(
     /// Findings that the procedure names.
-    Code {
+    Code, "is not a code that the procedure names",
+    {
         ConflictOfLaws = "F-CONFLICT-OF-LAWS",
         DeferNotAllowed = "F-DEFER-NOT-ALLOWED",
         LegacyEvidence = "F-LEGACY-EVIDENCE",
@@ -76,7 +64,7 @@ words! {
         TerminationNotice = "F-TERMINATION-NOTICE",
         UseAfterEnd = "F-USE-AFTER-END",
     }
-}
+);
 
 /// One of the things that make a datum stay, or go, when it does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -47,11 +47,7 @@ impl<'a> Rules<'a> {
             .iter()
             .filter(|rule| !annulled.contains(&rule.id))
             .filter(concerns)
-            .map(|rule| Version {
-                rule,
-                from: rule.from.map(|day| midnight(day, chrono_tz::UTC)),
-                end: end_of(rule, case.rules, annulled),
-            })
+            .map(|rule| Version::of(rule, case.rules, annulled))
             .collect();
         let first = case.rules.iter().find(|rule| rule.kind == RuleKind::Keep);
         Rules { versions, home: first.map_or(chrono_tz::UTC, |rule| rule.tz) }
@@ -64,6 +60,16 @@ impl<'a> Rules<'a> {
     pub fn version(&self, id: &Id) -> Option<&Version<'a>> {
         self.versions.iter().find(|version| version.rule.id == *id)
     }
+}
+
+/// The versions in force at an instant; those annulled never were.
+pub fn in_force<'a>(
+    rules: &'a [RetentionRule],
+    annulled: &HashSet<Id>,
+    at: Timestamp,
+) -> impl Iterator<Item = &'a RetentionRule> {
+    let standing = rules.iter().filter(|rule| !annulled.contains(&rule.id));
+    standing.filter(move |rule| Version::of(rule, rules, annulled).is_in_force(at))
 }
 
 /// When a version ends: at its `to`, or when the version that replaces it begins, whichever is earlier. An annulled
@@ -89,7 +95,12 @@ fn taken_over(id: &Id, all: &[RetentionRule], annulled: &HashSet<Id>, steps: usi
         .min()
 }
 
-impl Version<'_> {
+impl<'a> Version<'a> {
+    fn of(rule: &'a RetentionRule, all: &[RetentionRule], annulled: &HashSet<Id>) -> Version<'a> {
+        let from = rule.from.map(|day| midnight(day, chrono_tz::UTC));
+        Version { rule, from, end: end_of(rule, all, annulled) }
+    }
+
     /// From when on it is in force; `None`: always was.
     pub fn took_effect(&self) -> Option<Timestamp> {
         self.from

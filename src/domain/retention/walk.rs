@@ -1,18 +1,17 @@
 //! Steps 2 to 7: the history of a datum, one fact after the other: its lives, what opened and ended its purposes,
 //! and what was wrong on the way.
 
+mod opening;
+
 use std::collections::BTreeSet;
 
 use crate::domain::event::{LegalBasis, PurposeBasis, RestrictionGround, RuleKind, SoftEnd};
 use crate::domain::id::{Id, Regime};
-use crate::domain::retention::episode::{Episode, HardEnd, Shield};
+use crate::domain::retention::episode::{Episode, HardEnd};
 use crate::domain::retention::history::{Counted, History};
 use crate::domain::retention::rule::{Rules, Version};
 use crate::domain::retention::{Act, Case, Code};
-use crate::domain::time::{MS_PER_MINUTE, Timestamp};
-
-/// How long after an opening the consent or registration that it needs may still come.
-const SETTLE_MS: i64 = 5 * MS_PER_MINUTE;
+use crate::domain::time::Timestamp;
 
 /// What one life of a datum knows: from its first collection to its execution.
 #[derive(Debug, Clone)]
@@ -259,114 +258,6 @@ impl<'a> Walk<'a> {
         episode.is_open(self.rules, kind, regimes, at).then_some(episode)
     }
 
-    /// Step 3: opens an episode if its basis is in force; says what is wrong if it is not.
-    fn open(&mut self, place: usize, fact: &Counted<'a>, purpose: &PurposeBasis) {
-        let mut basis = self.basis(place, fact.at, purpose);
-        if self.supposing && self.suppose(basis, purpose) {
-            basis = self.basis(place, fact.at, purpose);
-        }
-        if let Err(lacking) = basis {
-            self.findings.insert(self.lack(fact, lacking));
-        }
-        let standing = self.account_ended;
-        let settled = matches!(basis, Ok(Shield::Until(_)));
-        let registers = settled && purpose.basis == LegalBasis::Contract;
-        let transaction = self.own_transaction;
-        let Some(life) = &mut self.life else { return };
-        let latest = life.episodes.iter().position(|episode| episode.purpose == purpose.id);
-        // An ended episode stays the latest where nothing lawful takes its place.
-        if basis.is_err() && latest.is_some() {
-            return;
-        }
-        let first = latest.is_none();
-        let mut episode = Episode {
-            purpose: purpose.id.clone(),
-            basis: purpose.basis,
-            opened: fact.at,
-            collected: Some(life.collected),
-            last_activity: fact.at,
-            transaction: transaction.filter(|_| first),
-            // A registration that settles the opening counts as having been there.
-            account_ended: standing.filter(|_| first && !registers),
-            soft: None,
-            hard: None,
-            shield: basis.unwrap_or(Shield::No),
-        };
-        match basis {
-            Ok(_) => {}
-            Err(Lacking::Consent) => episode.end_hard(fact.at, HardEnd::Unlawful),
-            Err(Lacking::Objected) => episode.end_hard(fact.at, HardEnd::ObjectionUpheld),
-            Err(Lacking::Account) => episode.end_soft(fact.at, SoftEnd::AccountCancelled),
-            Err(Lacking::Service) => episode.end_soft(fact.at, SoftEnd::ServiceTerminated),
-        }
-        self.ever_opened.insert(purpose.id.clone());
-        match latest {
-            Some(n) => life.episodes[n] = episode,
-            None => life.episodes.push(episode),
-        }
-    }
-
-    /// Counts what is missing as there (4.4 step 1). Whether anything was.
-    fn suppose(&mut self, basis: Result<Shield, Lacking>, purpose: &PurposeBasis) -> bool {
-        match basis {
-            Err(Lacking::Consent) => self.consents.push(purpose.id.clone()),
-            Err(Lacking::Account) => {
-                self.account_cancelled = false;
-                self.account_ended = None;
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    /// Whether the basis of a purpose is in force, and until where later ends do not touch what opens on it.
-    fn basis(&self, place: usize, at: Timestamp, purpose: &PurposeBasis) -> Result<Shield, Lacking> {
-        let shield = match purpose.basis {
-            LegalBasis::Consent if !self.consents.contains(&purpose.id) => {
-                let given = |act: &Act| matches!(act, Act::ConsentGiven { purpose: given, .. } if *given == purpose.id);
-                self.settles(place, at, given).ok_or(Lacking::Consent)?
-            }
-            LegalBasis::Contract if self.account_cancelled => {
-                let registered = |act: &Act| matches!(act, Act::AccountRegistered { .. });
-                self.settles(place, at, registered).ok_or(Lacking::Account)?
-            }
-            LegalBasis::LegitimateInterest | LegalBasis::PublicTask => {
-                let objected = |to: &Option<Id>| to.as_ref().is_none_or(|to| *to == purpose.id);
-                if self.objections.iter().any(objected) {
-                    return Err(Lacking::Objected);
-                }
-                Shield::No
-            }
-            _ => Shield::No,
-        };
-        let goes_on = !self.service_terminated || purpose.basis == LegalBasis::LegalObligation;
-        if goes_on { Ok(shield) } else { Err(Lacking::Service) }
-    }
-
-    /// Whether what is missing at an opening comes in time, or may still. Nothing does once the service has ended.
-    fn settles(&self, place: usize, at: Timestamp, comes: impl Fn(&Act) -> bool) -> Option<Shield> {
-        if self.service_terminated {
-            return None;
-        }
-        let last = at.plus_ms(SETTLE_MS);
-        let later = self.history.facts.iter().enumerate().skip(place + 1);
-        let mut in_time = later.take_while(|(_, fact)| fact.at <= last);
-        if let Some((settled, _)) = in_time.find(|(_, fact)| comes(&fact.act)) {
-            return Some(Shield::Until(settled));
-        }
-        (self.case.now < last).then_some(Shield::Settling)
-    }
-
-    /// What an opening without a basis is called. Where old evidence may be missing it is no breach yet.
-    fn lack(&self, fact: &Counted<'a>, lacking: Lacking) -> Code {
-        let early = self.history.evidence_from.is_some_and(|from| fact.at < from);
-        match lacking {
-            Lacking::Consent | Lacking::Account if fact.backfill || early => Code::LegacyEvidence,
-            Lacking::Consent => Code::NoConsent,
-            _ => Code::UseAfterEnd,
-        }
-    }
-
     /// Step 7.
     fn used(&mut self, at: Timestamp, purpose: &Id) {
         let lawful = self.is_usable(at, purpose);
@@ -521,13 +412,4 @@ impl Life {
             self.overtaken_by = Some(place);
         }
     }
-}
-
-/// What an opening lacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lacking {
-    Consent,
-    Account,
-    Objected,
-    Service,
 }

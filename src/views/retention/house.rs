@@ -55,6 +55,16 @@ impl Ask {
 
 impl House {
     fn add(&mut self, event: &Decoded) {
+        macro_rules! of {
+            ($body:ident) => {
+                Selector {
+                    service: $body.service,
+                    record_kind: $body.record_kind,
+                    category: $body.category,
+                    slot: $body.slot.into(),
+                }
+            };
+        }
         let Ok(body) = Body::from_json(event.event_type, &event.body_json) else { return };
         let mut at = event.at;
         let act = match body {
@@ -83,28 +93,16 @@ impl House {
                 Act::ServiceTerminated { service }
             }
             Body::LegalHoldPlaced(body) => {
-                let of = Selector {
-                    service: body.service,
-                    record_kind: body.record_kind,
-                    category: body.category,
-                    slot: body.slot.into(),
-                };
                 let Some(hold) = body.hold_id else { return };
-                Act::HoldPlaced { of, hold }
+                Act::HoldPlaced { of: of!(body), hold }
             }
             Body::LegalHoldReleased(body) => {
                 let Some(hold) = body.hold_id else { return };
                 Act::HoldReleased { hold }
             }
             Body::AuthorityDeletionOrdered(body) => {
-                let of = Selector {
-                    service: body.service,
-                    record_kind: body.record_kind,
-                    category: body.category,
-                    slot: body.slot.into(),
-                };
                 let Some(order) = body.order_id else { return };
-                Act::DeletionOrdered { of, order }
+                Act::DeletionOrdered { of: of!(body), order }
             }
             _ => return,
         };
