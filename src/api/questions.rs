@@ -90,7 +90,7 @@ impl Questions {
             law: format!("{} {}", answer.law.name(), answer.law.version()),
             activity_revision: answer.revision,
             subject_known: answer.known,
-            periods_not_judged: true,
+            periods_not_judged: false,
         })
     }
 

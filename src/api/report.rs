@@ -2,6 +2,7 @@
 
 use crate::api::convert;
 use crate::api::events::evidence_event;
+use crate::api::retention::kept;
 use crate::api::terms::*;
 use crate::app::locators::Located;
 use crate::app::subjects::Answer;
@@ -70,6 +71,7 @@ fn datum(datum: &Datum, locators: &[Located]) -> pb::HeldCategory {
         locators: mine.map(|(_, locator)| locator.expose().clone()).collect(),
         regimes: datum.regimes.iter().map(Regime::to_string).collect(),
         safeguards: datum.safeguards.iter().map(|safeguard| safeguard.number()).collect(),
+        kept: datum.retention.as_ref().map(kept),
     }
 }
 

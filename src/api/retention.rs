@@ -20,7 +20,7 @@ use crate::domain::vocabulary::Locale;
 use crate::limits;
 use crate::pb;
 use crate::pb::retention_service_server::{RetentionService, RetentionServiceServer};
-use crate::views::retention::{Change, Explained};
+use crate::views::retention::{Change, Explained, Told};
 
 pub struct Retention {
     app: Arc<App>,
@@ -126,6 +126,11 @@ fn rules(wire: Vec<pb::RetentionRule>, violations: &mut Violations) -> Vec<Reten
 fn datum(explained: &Explained) -> pb::RetainedDatum {
     let (key, explanation) = (&explained.key, &explained.explanation);
     let decision = &explanation.decision;
+    let cited = |id: &Id| {
+        let rule =
+            explanation.candidates.iter().map(|candidate| &candidate.rule).find(|rule| rule.id == *id)?;
+        rule.legal.as_ref().map(ToString::to_string)
+    };
     pb::RetainedDatum {
         service: maybe(&key.service),
         record_kind: maybe(&key.record_kind),
@@ -136,7 +141,7 @@ fn datum(explained: &Explained) -> pb::RetainedDatum {
         due_at: decision.due_at.and_then(time),
         due: decision.due.map(|due| due.to_string()).unwrap_or_default(),
         usable_for: decision.usable_for.iter().map(ToString::to_string).collect(),
-        because: decision.because.iter().map(|because| reason(because, &explanation.candidates)).collect(),
+        because: decision.because.iter().map(|because| reason(because, cited)).collect(),
         findings: decision.findings.iter().map(ToString::to_string).collect(),
         plan: decision.plan.to_string(),
         owed_since: decision.owed.and_then(time),
@@ -147,12 +152,36 @@ fn datum(explained: &Explained) -> pb::RetainedDatum {
     }
 }
 
-/// A rule is told with its own citation.
-fn reason(reason: &Reason, candidates: &[Candidate]) -> pb::RetentionReason {
+/// How long a datum is kept, as its person may hear it.
+pub fn kept(told: &Told) -> pb::Kept {
+    if told.kept {
+        return pb::Kept { state: "kept".to_owned(), because: vec![beyond_its_time()], ..Default::default() };
+    }
+    let decision = &told.decision;
     let cited = |id: &Id| {
-        let rule = candidates.iter().map(|candidate| &candidate.rule).find(|rule| rule.id == *id)?;
-        rule.legal.as_ref().map(ToString::to_string)
+        let found = told.citations.iter().find(|(cited, _)| cited == id);
+        found.map(|(_, title)| title.to_string())
     };
+    pb::Kept {
+        state: decision.state.to_string(),
+        due_at: decision.due_at.and_then(time),
+        due: decision.due.map(|due| due.to_string()).unwrap_or_default(),
+        because: decision.because.iter().map(|because| reason(because, cited)).collect(),
+    }
+}
+
+/// The one sentence for whatever keeps data beyond their time and is not the person's (`domain.md` 6.7).
+fn beyond_its_time() -> pb::RetentionReason {
+    pb::RetentionReason {
+        code: "kept".to_owned(),
+        en: "it is kept for now because the law requires or allows it".to_owned(),
+        zh: "依照法律规定或者允许，暂时继续保存".to_owned(),
+        legal: "GDPR 17(3)(b), (e), 18(2); PIPL 35, 47".to_owned(),
+    }
+}
+
+/// A rule is told with its own citation.
+fn reason(reason: &Reason, cited: impl Fn(&Id) -> Option<String>) -> pb::RetentionReason {
     let legal = match reason {
         Reason::Rule(id) | Reason::Pending(id) => cited(id),
         other => other.legal().map(str::to_owned),

@@ -85,6 +85,7 @@ impl Subjects {
             as_of,
             known_at: events::known_before(request.known_at),
             evidence: request.evidence_limit.unwrap_or(EVIDENCE) as usize,
+            ..ReportOptions::default()
         };
         let name = name.ok_or_else(|| Error::invalid("subject", "is required"))?;
         let answer =

@@ -84,6 +84,8 @@ impl App {
     ) -> Result<Answer, Error> {
         let subject = self.who(name, options.as_of).await?;
         self.at_least(at_least).await?;
+        let decided_at = options.as_of.unwrap_or_else(|| self.clock.now());
+        let options = ReportOptions { decided_at: Some(decided_at), ..options };
         // Looked at before the question: views that were whole then know everybody.
         let lacking = self.views.stale();
         let report = self.ask(move |ask| Ok(ask.report(subject, options)?)).await?;

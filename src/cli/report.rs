@@ -188,6 +188,7 @@ fn data(report: &pb::SubjectReport, language: Language, output: Output) -> io::R
         "purposes",
     ];
     section(output, &language.pick("Personal data held", "持有的个人信息"), &headings, &rows)?;
+    kept(report, language, output)?;
     locators(report, language, output)?;
 
     let rows: Vec<Vec<String>> = gather::served(&report.purposes)
@@ -238,6 +239,39 @@ fn locators(report: &pb::SubjectReport, language: Language, output: Output) -> i
         .collect();
     let headings = ["category", "service", "for", "locator"];
     section(output, &language.pick("Where the records lie", "记录所在位置"), &headings, &rows)
+}
+
+/// How long what is held is kept, and why (GDPR 15(1)(d); PIPL 17, 48). Data of which the same is said are one line.
+fn kept(report: &pb::SubjectReport, language: Language, output: Output) -> io::Result<()> {
+    let mut lines: Vec<(Vec<String>, usize)> = Vec::new();
+    for category in &report.categories {
+        let Some(kept) = &category.kept else { continue };
+        let why = |reason: &pb::RetentionReason| {
+            let law = if reason.legal.is_empty() { String::new() } else { format!(" [{}]", reason.legal) };
+            format!("{}{law}", language.pick(&reason.en, &reason.zh))
+        };
+        let line = vec![
+            language.term(category.category.as_ref()),
+            language.term(category.record_kind.as_ref()),
+            category.service.clone(),
+            kept.state.clone(),
+            kept.due.clone(),
+            kept.because.iter().map(why).collect::<Vec<_>>().join("; "),
+        ];
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, count)) => *count += 1,
+            None => lines.push((line, 1)),
+        }
+    }
+    let rows: Vec<Vec<String>> = lines
+        .into_iter()
+        .map(|(mut line, count)| {
+            line.insert(3, count.to_string());
+            line
+        })
+        .collect();
+    let headings = ["category", "kind", "service", "data", "state", "until", "because"];
+    section(output, &language.pick("How long it is kept", "保存期限"), &headings, &rows)
 }
 
 /// Who was given data, and where they went.

@@ -2,8 +2,8 @@
 //! it touches, whether each of its purposes is open, and where nothing is held yet, whether an opening now would
 //! have a basis in force. Allowed only if all are.
 //!
-//! A pure function of what is known about the person, in whatever order it is given. Periods of retention rules
-//! do not end purposes here. Of an answer that is no, every reason is named.
+//! A pure function of what is known about the person, in whatever order it is given. That a period of retention is
+//! over is told to it afterwards (`Verdict::is_over`). Of an answer that is no, every reason is named.
 
 mod reason;
 
@@ -142,6 +142,24 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// By the retention rules a datum is usable for some purposes only; of the others the time is over.
+    pub fn is_over(&mut self, key: &DatumKey, usable_for: &[Id]) {
+        for judged in self.data.iter_mut().filter(|judged| judged.held && judged.key == *key) {
+            let (kept, over): (Vec<Id>, Vec<Id>) =
+                std::mem::take(&mut judged.usable_for).into_iter().partition(|id| usable_for.contains(id));
+            judged.usable_for = kept;
+            for purpose in over {
+                let reason = Reason::of(Code::RetentionOver, Some(&purpose), None);
+                if !self.reasons.contains(&reason) {
+                    self.reasons.push(reason.clone());
+                    self.reasons.sort();
+                }
+                judged.reasons.push(reason);
+                self.allowed = false;
+            }
+        }
+    }
+
     /// No, before anything is looked at.
     pub fn refused(code: Code, since: Option<Timestamp>) -> Verdict {
         Verdict { allowed: false, reasons: vec![Reason::of(code, None, since)], data: Vec::new() }

@@ -94,7 +94,14 @@ impl Ask {
             retracted: state.retracted,
             evidence: Vec::new(),
         };
+        let kept = match options.decided_at {
+            Some(at) => Some((self.person_by(&group, &lines, known_at)?, at)),
+            None => None,
+        };
         self.fill(&mut report, lines, known_at);
+        if let Some((person, at)) = kept {
+            report.data.iter_mut().for_each(|datum| datum.retention = person.told(&datum.key, at));
+        }
         if options.evidence > 0 {
             let limit = options.evidence.min(limits::PAGE);
             report.evidence = self.newest(&group, options.as_of, known_at, limit)?;

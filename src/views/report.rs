@@ -37,6 +37,8 @@ pub struct ReportOptions {
     pub known_at: Option<u64>,
     /// Newest events to give as evidence, at most `limits::PAGE`.
     pub evidence: usize,
+    /// As of when it is decided how long data are kept; not at all if `None`.
+    pub decided_at: Option<Timestamp>,
 }
 
 /// Where a value comes from.

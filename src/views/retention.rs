@@ -9,18 +9,25 @@ mod facts;
 mod house;
 mod sweep;
 
+use std::sync::Arc;
+
 use crate::domain::datum::DatumKey;
+use crate::domain::event::Title;
+use crate::domain::id::Id;
 use crate::domain::id::SubjectId;
-use crate::domain::retention::{Case, Decision, Explanation, Fact, decide, explain};
+use crate::domain::retention::{Act, Case, Decision, Explanation, Fact, Reason, State, decide, explain};
 use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::ask::Ask;
+use crate::views::group::Group;
 use crate::views::lock;
+use crate::views::report::Line;
 
 pub use house::House;
 pub use sweep::{Change, Held, Sweep};
 
 use facts::Gathered;
+use sweep::Bounds;
 
 /// What is asked about one person.
 #[derive(Debug, Clone, Copy)]
@@ -42,41 +49,93 @@ impl Ask {
     /// Every datum of a person, explained; `None` where nobody is known by the handle.
     pub fn retention(&self, question: &RetentionQuestion) -> Result<Option<Vec<Explained>>, Error> {
         let known_at = question.known_at.unwrap_or(u64::MAX).min(self.applied);
-        let house = self.house(known_at, question.as_of)?;
+        let house = Arc::new(self.house_at(known_at, question.as_of)?);
         let Some(group) = self.group(question.subject, known_at)? else { return Ok(None) };
         let lines = self.single_lines(&group, known_at)?;
         let gathered = {
             let registers = lock::read(&self.generation.shared.registers);
             Gathered::of(&lines, &registers, known_at)
         };
-        let person = Person::new(gathered, &house);
+        let person = Person::new(gathered, house);
         let explained = person.keys.iter().map(|key| Explained {
             key: key.clone(),
-            explanation: explain(&person.case(key, &house, question.as_of)),
+            explanation: explain(&person.case(key, question.as_of)),
         });
         Ok(Some(explained.collect()))
     }
 }
 
-/// One person's facts, those of the house included.
-pub(crate) struct Person {
+/// One person's facts, and what holds for everybody.
+pub struct Person {
     pub keys: Vec<DatumKey>,
+    house: Arc<House>,
     facts: Vec<Fact>,
 }
 
+/// How long a datum is kept, as its person may hear it (`domain.md` 6.7): no hold is told, and what it keeps beyond its
+/// time is told as every other such thing is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// As it would be without holds.
+    pub decision: Decision,
+    /// Something keeps it although its time is over.
+    pub kept: bool,
+    /// Citations of the rules that bind.
+    pub citations: Vec<(Id, Title)>,
+}
+
+impl Ask {
+    /// A person's facts: by the lines of the rows where they say enough, else by the records.
+    pub(super) fn person_by(&self, group: &Group, lines: &[Line], known_at: u64) -> Result<Person, Error> {
+        let house = Arc::new(self.house(known_at)?);
+        let gathered = if Bounds::of(&house, None).are_kept_by(lines) {
+            self.gather(lines, known_at)
+        } else {
+            self.gather(&self.single_lines(group, known_at)?, known_at)
+        };
+        Ok(Person::new(gathered, house))
+    }
+}
+
 impl Person {
-    fn new(gathered: Gathered, house: &House) -> Person {
+    pub fn new(gathered: Gathered, house: Arc<House>) -> Person {
         let mut facts = gathered.facts;
-        facts.extend(house.facts.iter().cloned());
-        Person { keys: gathered.keys, facts }
+        let concerns = |fact: &&Fact| gathered.keys.iter().any(|key| fact.act.is_about(key));
+        facts.extend(house.facts.iter().filter(concerns).cloned());
+        // Rows do not tell in which order things arrived, and that must not matter.
+        facts.sort_by_key(|fact| (fact.at, fact.act.rank()));
+        Person { keys: gathered.keys, house, facts }
     }
 
-    fn case<'a>(&'a self, key: &'a DatumKey, house: &'a House, now: Timestamp) -> Case<'a> {
-        let silent = key.service.as_ref().is_some_and(|service| house.silent.contains(service));
-        Case { key, rules: &house.rules, facts: &self.facts, now, silent }
+    fn case<'a>(&'a self, key: &'a DatumKey, now: Timestamp) -> Case<'a> {
+        let silent = key.service.as_ref().is_some_and(|service| self.house.silent.contains(service));
+        Case { key, rules: &self.house.rules, facts: &self.facts, now, silent }
     }
 
-    pub(crate) fn decide(&self, key: &DatumKey, house: &House, now: Timestamp) -> Decision {
-        decide(&self.case(key, house, now))
+    pub fn decide(&self, key: &DatumKey, now: Timestamp) -> Decision {
+        decide(&self.case(key, now))
+    }
+
+    /// `None` for what was never collected under this name.
+    pub fn told(&self, key: &DatumKey, now: Timestamp) -> Option<Told> {
+        self.keys.contains(key).then_some(())?;
+        let full = self.decide(key, now);
+        let holds = |fact: &Fact| matches!(fact.act, Act::HoldPlaced { .. } | Act::HoldReleased { .. });
+        let decision = if self.facts.iter().any(holds) {
+            let facts: Vec<Fact> = self.facts.iter().filter(|fact| !holds(fact)).cloned().collect();
+            decide(&Case { facts: &facts, ..self.case(key, now) })
+        } else {
+            full.clone()
+        };
+        let kept = decision.state == State::Due && full.state != State::Due;
+        let cited = decision.because.iter().filter_map(|reason| match reason {
+            Reason::Rule(id) | Reason::Pending(id) => {
+                let rule = self.house.rules.iter().find(|rule| rule.id == *id)?;
+                Some((id.clone(), rule.legal.clone()?))
+            }
+            _ => None,
+        });
+        let citations = cited.collect();
+        Some(Told { decision, kept, citations })
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::use_check::{
 use crate::domain::vocabulary;
 use crate::views::ask::Ask;
 use crate::views::counter::Counters;
+use crate::views::group::Group;
 use crate::views::registers::{Registers, Revision};
 use crate::views::report::{Line, data};
 use crate::views::{Error, lock};
@@ -69,23 +70,45 @@ impl Ask {
     pub fn check_use(&self, question: &UseQuestion) -> Result<UseAnswer, Error> {
         let known_at = question.known_at.unwrap_or(u64::MAX).min(self.applied);
         // The registers are locked after the lines are read, because reading them locks these too.
-        let lines = match question.subject {
+        let known = match question.subject {
             Some(subject) => self.lines_of(subject, question.as_of, known_at)?,
             None => None,
         };
-        let known = lines.is_some();
-        let lines = lines.map(|(_, lines)| lines).unwrap_or_default();
-        let counted = {
+        let lines = known.as_ref().map_or(&[][..], |(_, lines)| lines);
+        let (mut answer, to_count) = {
             let registers = lock::read(&self.generation.shared.registers);
-            let (answer, to_count) = answer(&registers, question, &lines, known_at, None);
-            match to_count {
-                false => return Ok(UseAnswer { known, ..answer }),
-                true => registers.clone(),
-            }
+            answer(&registers, question, lines, known_at, None)
         };
-        let counters = Counters::new(self, &counted, &self.transfer_shapes(), known_at)?;
-        let (answer, _) = answer(&counted, question, &lines, known_at, Some(&counters));
-        Ok(UseAnswer { known, ..answer })
+        if to_count {
+            let registers = lock::read(&self.generation.shared.registers).clone();
+            let counters = Counters::new(self, &registers, &self.transfer_shapes(), known_at)?;
+            answer = self::answer(&registers, question, lines, known_at, Some(&counters)).0;
+        }
+        if let Some((group, lines)) = &known {
+            self.end_by_rules(&mut answer.verdict, group, lines, (question.at, known_at))?;
+        }
+        Ok(UseAnswer { known: known.is_some(), ..answer })
+    }
+
+    /// Of what is held, purposes whose time is over by the retention rules are not usable.
+    fn end_by_rules(
+        &self,
+        verdict: &mut Verdict,
+        group: &Group,
+        lines: &[Line],
+        (at, known_at): (Timestamp, u64),
+    ) -> Result<(), Error> {
+        let usable = |judged: &use_check::Judged| judged.held && !judged.usable_for.is_empty();
+        let keys: Vec<DatumKey> =
+            verdict.data.iter().filter(|judged| usable(judged)).map(|judged| judged.key.clone()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let person = self.person_by(group, lines, known_at)?;
+        for key in keys {
+            verdict.is_over(&key, &person.decide(&key, at).usable_for);
+        }
+        Ok(())
     }
 }
 

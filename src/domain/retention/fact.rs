@@ -123,8 +123,38 @@ pub enum Act {
 }
 
 impl Act {
+    /// In which order what is told of one instant counts where nobody knows in which it happened: what allows before
+    /// what it allows, what ends after it, and destruction last.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Act::ServiceRegistered { .. }
+            | Act::TerminationNotified { .. }
+            | Act::RuleAnnulled { .. }
+            | Act::Retracted { .. } => 0,
+            Act::ConsentGiven { .. }
+            | Act::AccountRegistered { .. }
+            | Act::HoldPlaced { .. }
+            | Act::RestrictionApplied { .. } => 1,
+            Act::Collected { .. } => 2,
+            Act::PurposeAdded { .. } => 3,
+            Act::Used { .. } | Act::TransactionCompleted { .. } | Act::TransactionAborted { .. } => 4,
+            Act::PurposeFulfilled { .. }
+            | Act::ConsentWithdrawn { .. }
+            | Act::AccountCancelled { .. }
+            | Act::ServiceTerminated { .. }
+            | Act::ObjectionUpheld { .. }
+            | Act::UnlawfulProcessingFound { .. }
+            | Act::ErasureAccepted { .. }
+            | Act::RestrictionLifted { .. }
+            | Act::HoldReleased { .. }
+            | Act::DeletionOrdered { .. }
+            | Act::Deferred { .. } => 5,
+            Act::Executed { .. } => 6,
+        }
+    }
+
     /// Whether it is about this datum. What happened to the person as a whole is about all of the person's data.
-    pub(super) fn is_about(&self, key: &DatumKey) -> bool {
+    pub fn is_about(&self, key: &DatumKey) -> bool {
         let of_service = |service: &Id| key.service.as_ref() == Some(service);
         let of_services = |services: &[Id]| services.is_empty() || services.iter().any(of_service);
         match self {

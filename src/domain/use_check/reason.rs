@@ -44,6 +44,8 @@ codes! {
     UnlawfulProcessing = "unlawful_processing",
     Restricted = "restricted",
     AccountEnded = "account_ended",
+    /// Its time is over, or it has to go.
+    RetentionOver = "retention_over",
     TransferNotAllowed = "transfer_not_allowed",
 }
 

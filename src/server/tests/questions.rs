@@ -88,7 +88,7 @@ async fn a_service_asks_before_it_acts() {
     register_service(&running, &place).await;
     let registered = say(&running, &place, (1, 0), activity()).await;
     let before = check(&running, 1, registered).await;
-    assert!(!before.allowed && !before.subject_known && before.periods_not_judged);
+    assert!(!before.allowed && !before.subject_known && !before.periods_not_judged);
     assert_eq!((before.reasons.len(), before.reasons[0].code.as_str()), (1, "consent_missing"));
     assert!(before.reasons[0].zh.contains("同意") && before.reasons[0].legal.contains(&"PIPL 13".to_owned()));
     assert_eq!((before.activity_revision, before.data.len(), before.data[0].held), (Some(1), 1, false));

@@ -150,3 +150,78 @@ async fn a_changed_rule_is_seen_before_it_is_published() {
     assert_eq!(fields, ["publish[0].period", "annul[0]"]);
     running.stop().await.unwrap();
 }
+
+async fn report(running: &Running, who: u8) -> pb::SubjectReport {
+    let request = pb::GetSubjectReportRequest { subject: name(who), ..Default::default() };
+    client(running).await.subjects().get_subject_report(request).await.unwrap().into_inner().report.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_hears_how_long_data_are_kept_and_nothing_of_a_hold() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    let last = told(&running, &place).await;
+    explain(&running, 2, last).await;
+    let kept = report(&running, 2).await.categories[0].kept.clone().unwrap();
+    assert_eq!((kept.state.as_str(), kept.due.as_str()), ("blocked", "2026-03-18"));
+    assert_eq!(
+        (kept.because[0].code.as_str(), kept.because[0].legal.as_str()),
+        ("keep.account", "PIPL 47(1)(2)")
+    );
+
+    let hold = pb::LegalHoldPlaced {
+        service: "solar".to_owned(),
+        hold_id: "matter-7".to_owned(),
+        ground: pb::HoldGround::Court as i32,
+        confidential: Some(true),
+        ..Default::default()
+    };
+    let placed = say(&running, &place, (20, 0), pb::event::Body::LegalHoldPlaced(hold)).await;
+    let held = explain(&running, 2, placed).await;
+    assert_eq!((held.because[0].code.as_str(), held.due_at), ("hold:matter-7", None), "to an officer");
+    let before = report(&running, 2).await.categories[0].kept.clone().unwrap();
+    assert_eq!(before, kept, "nothing is told while it keeps nothing");
+
+    place.clock.advance_ms(30 * MS_PER_DAY);
+    let beyond = report(&running, 2).await.categories[0].kept.clone().unwrap();
+    assert_eq!((beyond.state.as_str(), beyond.due_at), ("kept", None));
+    assert_eq!((beyond.because.len(), beyond.because[0].code.as_str()), (1, "kept"));
+    assert!(!format!("{beyond:?}").contains("matter-7"));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_over_by_a_rule_may_not_be_used() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    register_service(&running, &place).await;
+    let short = pb::RetentionRule { anchor: pb::Anchor::Collected as i32, ..rule("keep.month", "P30D") };
+    say(&running, &place, (10, 0), published(short)).await;
+    let activity = pb::ActivityRegistered {
+        activity: "help".to_owned(),
+        service: "solar".to_owned(),
+        purposes: vec![pb::PurposeBasis {
+            id: "service_provision".to_owned(),
+            basis: pb::LegalBasis::Contract.into(),
+        }],
+        cats: vec!["pd:TelephoneNumber".to_owned()],
+        record_kind: "profile".to_owned(),
+        ..Default::default()
+    };
+    say(&running, &place, (11, 0), pb::event::Body::ActivityRegistered(Box::new(activity))).await;
+    let last = say(&running, &place, (12, 1), collected()).await;
+    let ask = || pb::CheckUseRequest {
+        subject: name(1),
+        activity: "help".to_owned(),
+        at_least: Some(last),
+        ..Default::default()
+    };
+    let during = client(&running).await.questions().check_use(ask()).await.unwrap().into_inner();
+    assert!(during.allowed && !during.periods_not_judged, "{during:?}");
+    place.clock.advance_ms(31 * MS_PER_DAY);
+    let after = client(&running).await.questions().check_use(ask()).await.unwrap().into_inner();
+    let codes: Vec<&str> = after.reasons.iter().map(|reason| reason.code.as_str()).collect();
+    assert_eq!((after.allowed, codes), (false, vec!["retention_over"]), "{after:?}");
+    assert!(after.data[0].usable_for.is_empty() && after.reasons[0].zh.contains("保存期限"));
+    running.stop().await.unwrap();
+}

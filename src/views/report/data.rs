@@ -2,21 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use crate::domain::datum::DatumKey;
 use crate::domain::event::catalogue::{ActivityRegistered, DataCollected};
 use crate::domain::event::{Body, LegalBasis, PurposeBasis, Safeguard, Source};
 use crate::domain::id::{Country, Id, Regime};
 use crate::views::person::Tally;
 use crate::views::registers::Registers;
 use crate::views::report::{Line, Origin, tally_up};
-
-/// (service, record kind, category, slot): what is decided about, is decided about one of these.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DatumKey {
-    pub service: Option<Id>,
-    pub record_kind: Option<Id>,
-    pub category: Id,
-    pub slot: Option<Id>,
-}
+use crate::views::retention::Told;
 
 /// A datum that is held.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +30,8 @@ pub struct Datum {
     pub safeguards: BTreeSet<Safeguard>,
     /// Where category and record kind come from; several where collections differ.
     pub origins: BTreeSet<Origin>,
+    /// How long it is kept, where that was asked.
+    pub retention: Option<Told>,
 }
 
 /// A purpose that data serve.
@@ -238,6 +233,7 @@ impl Datum {
             regimes: BTreeSet::new(),
             safeguards: BTreeSet::new(),
             origins: BTreeSet::new(),
+            retention: None,
         }
     }
 }

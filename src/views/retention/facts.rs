@@ -29,7 +29,6 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// In the order of the lines, because what happened in one instant happened in the order in which it was told.
     pub fn of(lines: &[Line], registers: &Registers, known_at: u64) -> Gathered {
         let mut gathered = Gathered::default();
         for line in lines {

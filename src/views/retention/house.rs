@@ -2,15 +2,16 @@
 //! emitters are silent.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::domain::datum::Selector;
-use crate::domain::event::{Body, EventType, RetentionRule};
+use crate::domain::event::{Body, EventType, RegisterKind, RetentionRule};
 use crate::domain::id::Id;
+use crate::domain::register::{Book, Version};
 use crate::domain::retention::{Act, Fact};
 use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::ask::Ask;
-use crate::views::decode::Decoded;
 use crate::views::lock;
 
 /// As known before a position.
@@ -23,89 +24,94 @@ pub struct House {
     pub silent: BTreeSet<Id>,
 }
 
-/// Events about nobody that decide how long data stay.
-const TYPES: [EventType; 8] = [
-    EventType::RetentionRulePublished,
-    EventType::RetentionRuleAnnulled,
-    EventType::ServiceRegistered,
-    EventType::ServiceTerminationNotified,
-    EventType::ServiceTerminated,
-    EventType::LegalHoldPlaced,
-    EventType::LegalHoldReleased,
-    EventType::AuthorityDeletionOrdered,
-];
+/// Registers whose events decide how long data stay.
+const REGISTERS: [RegisterKind; 3] = [RegisterKind::Service, RegisterKind::RetentionRule, RegisterKind::Hold];
+
+/// A selector of data, by the fields that events have for it.
+macro_rules! of {
+    ($body:ident) => {
+        Selector {
+            service: $body.service.clone(),
+            record_kind: $body.record_kind.clone(),
+            category: $body.category.clone(),
+            slot: $body.slot.clone().into(),
+        }
+    };
+}
 
 impl Ask {
-    /// What holds for everybody as known before a position; emitters are silent or not at an instant.
-    pub fn house(&self, known_at: u64, at: Timestamp) -> Result<House, Error> {
-        let mut house = House::default();
-        self.reach.decode_all(&self.positions_of(&TYPES, known_at)?, |event| {
+    /// What holds for everybody as known before a position, from the registers in memory; nobody is silent yet.
+    pub fn house(&self, known_at: u64) -> Result<House, Error> {
+        let mut house = House::of(&lock::read(&self.generation.shared.book), known_at);
+        let orders = self.positions_of(&[EventType::AuthorityDeletionOrdered], known_at)?;
+        self.reach.decode_all(&orders, |event| {
             // What names a person stands among the person's own.
-            if event.data_subjects().next().is_none() {
-                house.add(&event);
+            if event.data_subjects().next().is_none()
+                && let Ok(body) = Body::from_json(event.event_type, &event.body_json)
+            {
+                house.add(event.at, &body);
             }
             Ok(())
         })?;
-        let registers = lock::read(&self.generation.shared.registers).clone();
-        let silent = self.silences(&registers, known_at, at)?;
-        house.silent = silent.into_iter().map(|silence| silence.service).collect();
         Ok(house)
+    }
+
+    /// The same, with who is silent at an instant: what is due of theirs has to be confirmed.
+    pub fn house_at(&self, known_at: u64, at: Timestamp) -> Result<House, Error> {
+        let registers = lock::read(&self.generation.shared.registers).clone();
+        let silences = self.silences(&registers, known_at, at)?;
+        let silent = silences.into_iter().map(|silence| silence.service).collect();
+        Ok(House { silent, ..self.house(known_at)? })
     }
 }
 
 impl House {
-    fn add(&mut self, event: &Decoded) {
-        macro_rules! of {
-            ($body:ident) => {
-                Selector {
-                    service: $body.service,
-                    record_kind: $body.record_kind,
-                    category: $body.category,
-                    slot: $body.slot.into(),
-                }
-            };
-        }
-        let Ok(body) = Body::from_json(event.event_type, &event.body_json) else { return };
-        let mut at = event.at;
+    fn of(book: &Book, known_at: u64) -> House {
+        let versions =
+            REGISTERS.into_iter().flat_map(|kind| book.of(kind)).flat_map(|(_, versions)| versions);
+        let mut known: Vec<&Arc<Version>> = versions.filter(|version| version.is_known(known_at)).collect();
+        // As it was told, because of two at one instant the earlier told came first.
+        known.sort_by_key(|version| version.position);
+        let mut house = House::default();
+        known.into_iter().for_each(|version| house.add(version.at, &version.body));
+        house
+    }
+
+    fn add(&mut self, at: Timestamp, body: &Body) {
+        let (mut at, some) = (at, |id: &Option<Id>| id.clone());
         let act = match body {
             Body::RetentionRulePublished(body) => {
-                let Some(rule) = body.rule else { return };
-                self.rules.retain(|other| other.id != rule.id);
-                self.rules.push(rule);
-                return;
+                if let Some(rule) = &body.rule {
+                    self.rules.retain(|other| other.id != rule.id);
+                    self.rules.push(rule.clone());
+                }
+                None
             }
             Body::RetentionRuleAnnulled(body) => {
-                let Some(version) = body.version.or(body.rule) else { return };
-                Act::RuleAnnulled { version }
+                let version = some(&body.version).or_else(|| some(&body.rule));
+                version.map(|version| Act::RuleAnnulled { version })
             }
             Body::ServiceRegistered(body) => {
-                let Some(service) = body.service else { return };
-                Act::ServiceRegistered { service, evidence_from: body.evidence_from }
+                let evidence_from = body.evidence_from;
+                some(&body.service).map(|service| Act::ServiceRegistered { service, evidence_from })
             }
             Body::ServiceTerminationNotified(body) => {
-                let Some(service) = body.service else { return };
                 at = body.notice_at.unwrap_or(at);
-                Act::TerminationNotified { service }
+                some(&body.service).map(|service| Act::TerminationNotified { service })
             }
             Body::ServiceTerminated(body) => {
-                let Some(service) = body.service else { return };
                 at = body.end_at.unwrap_or(at);
-                Act::ServiceTerminated { service }
+                some(&body.service).map(|service| Act::ServiceTerminated { service })
             }
             Body::LegalHoldPlaced(body) => {
-                let Some(hold) = body.hold_id else { return };
-                Act::HoldPlaced { of: of!(body), hold }
+                some(&body.hold_id).map(|hold| Act::HoldPlaced { of: of!(body), hold })
             }
-            Body::LegalHoldReleased(body) => {
-                let Some(hold) = body.hold_id else { return };
-                Act::HoldReleased { hold }
-            }
+            Body::LegalHoldReleased(body) => some(&body.hold_id).map(|hold| Act::HoldReleased { hold }),
             Body::AuthorityDeletionOrdered(body) => {
-                let Some(order) = body.order_id else { return };
-                Act::DeletionOrdered { of: of!(body), order }
+                some(&body.order_id).map(|order| Act::DeletionOrdered { of: of!(body), order })
             }
-            _ => return,
+            _ => None,
         };
-        self.facts.push(Fact { at, id: None, backfill: false, act });
+        self.facts.extend(act.map(|act| Fact { at, id: None, backfill: false, act }));
     }
 }

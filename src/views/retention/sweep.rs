@@ -1,5 +1,7 @@
 //! Everybody's data at once, one person after the other, so that memory stays flat.
 
+use std::sync::Arc;
+
 use crate::domain::datum::DatumKey;
 use crate::domain::event::{Anchor, EventType, PeriodUnit, RetentionRule, RuleKind};
 use crate::domain::id::{Id, SubjectId};
@@ -64,9 +66,9 @@ impl Ask {
         each: &mut dyn FnMut(Held<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let known_at = sweep.known_at.unwrap_or(u64::MAX).min(self.applied);
-        let house = self.house(known_at, sweep.as_of)?;
-        let tried = change.map(|change| change.of(&house, sweep.as_of));
-        let bounds = Bounds::of(&house, tried.as_ref());
+        let house = Arc::new(self.house_at(known_at, sweep.as_of)?);
+        let tried = change.map(|change| Arc::new(change.of(&house, sweep.as_of)));
+        let bounds = Bounds::of(&house, tried.as_deref());
         for row in self.reading.prefix(&[tag::PERSON]) {
             let (key, _) = row?;
             let subject = SubjectId(*key.last_chunk::<16>().ok_or(Malformed("person"))?);
@@ -75,15 +77,15 @@ impl Ask {
             let Some(group) = group else { continue };
             let gathered = self.gathered(&group, known_at, &bounds)?;
             let shared = gathered.shared.clone();
-            let changed = tried.as_ref().map(|tried| (Person::new(gathered.clone(), tried), tried));
-            let person = Person::new(gathered, &house);
+            let changed = tried.as_ref().map(|tried| Person::new(gathered.clone(), Arc::clone(tried)));
+            let person = Person::new(gathered, Arc::clone(&house));
             for key in &person.keys {
                 let got = shared.iter().filter(|(_, cats)| cats.contains(&key.category));
                 each(Held {
                     subject,
                     key,
-                    decision: person.decide(key, &house, sweep.as_of),
-                    changed: changed.as_ref().map(|(person, tried)| person.decide(key, tried, sweep.as_of)),
+                    decision: person.decide(key, sweep.as_of),
+                    changed: changed.as_ref().map(|person| person.decide(key, sweep.as_of)),
                     recipients: got.map(|(recipient, _)| recipient).collect(),
                 })?;
             }
@@ -102,7 +104,7 @@ impl Ask {
         Ok(self.gather(&lines, known_at))
     }
 
-    fn gather(&self, lines: &[Line], known_at: u64) -> Gathered {
+    pub(super) fn gather(&self, lines: &[Line], known_at: u64) -> Gathered {
         let registers = lock::read(&self.generation.shared.registers);
         Gathered::of(lines, &registers, known_at)
     }
@@ -110,13 +112,13 @@ impl Ask {
 
 /// What a tally may span without hiding something: nothing that ends or opens, and no period that may have run out in
 /// between.
-struct Bounds {
+pub(super) struct Bounds {
     ends: Vec<Timestamp>,
     shortest_ms: i64,
 }
 
 impl Bounds {
-    fn of(house: &House, tried: Option<&House>) -> Bounds {
+    pub(super) fn of(house: &House, tried: Option<&House>) -> Bounds {
         let ends = house
             .facts
             .iter()
@@ -132,7 +134,7 @@ impl Bounds {
         }
     }
 
-    fn are_kept_by(&self, lines: &[Line]) -> bool {
+    pub(super) fn are_kept_by(&self, lines: &[Line]) -> bool {
         let acts = lines.iter().filter(|line| ends(line.shape.event_type)).map(Line::at);
         let ends: Vec<Timestamp> = acts.chain(self.ends.iter().copied()).collect();
         lines.iter().filter(|line| opens(line.shape.event_type) && line.tally.count > 2).all(|line| {

