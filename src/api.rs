@@ -14,6 +14,7 @@ pub mod findings;
 pub mod guard;
 pub mod ingest;
 pub mod jobs;
+pub mod kept;
 pub mod keys;
 pub mod laws;
 pub mod ledger;

@@ -2,7 +2,7 @@
 
 use crate::api::convert;
 use crate::api::events::evidence_event;
-use crate::api::retention::kept;
+use crate::api::kept::kept;
 use crate::api::terms::*;
 use crate::app::locators::Located;
 use crate::app::subjects::Answer;

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use crate::api::convert::{Field, Path, Value, Violations};
 use crate::api::events::{done, instant, known_before};
 use crate::api::guard::Call;
+use crate::api::kept::reason;
 use crate::api::subjects;
 use crate::api::terms::{maybe, time};
 use crate::app::questions::When;
@@ -15,12 +16,11 @@ use crate::app::retention::{Changes, Forecast, Line, LineKey};
 use crate::app::{App, Error};
 use crate::domain::event::RetentionRule;
 use crate::domain::id::Id;
-use crate::domain::retention::{Candidate, PurposeStanding, Reason};
-use crate::domain::vocabulary::Locale;
+use crate::domain::retention::{Candidate, PurposeStanding};
 use crate::limits;
 use crate::pb;
 use crate::pb::retention_service_server::{RetentionService, RetentionServiceServer};
-use crate::views::retention::{Change, Explained, Told};
+use crate::views::retention::{Change, Explained};
 
 pub struct Retention {
     app: Arc<App>,
@@ -149,48 +149,6 @@ fn datum(explained: &Explained) -> pb::RetainedDatum {
         candidates: explanation.candidates.iter().map(candidate).collect(),
         needed_until: explanation.needed_until.and_then(time),
         capped_at: explanation.capped_at.and_then(time),
-    }
-}
-
-/// How long a datum is kept, as its person may hear it.
-pub fn kept(told: &Told) -> pb::Kept {
-    if told.kept {
-        return pb::Kept { state: "kept".to_owned(), because: vec![beyond_its_time()], ..Default::default() };
-    }
-    let decision = &told.decision;
-    let cited = |id: &Id| {
-        let found = told.citations.iter().find(|(cited, _)| cited == id);
-        found.map(|(_, title)| title.to_string())
-    };
-    pb::Kept {
-        state: decision.state.to_string(),
-        due_at: decision.due_at.and_then(time),
-        due: decision.due.map(|due| due.to_string()).unwrap_or_default(),
-        because: decision.because.iter().map(|because| reason(because, cited)).collect(),
-    }
-}
-
-/// The one sentence for whatever keeps data beyond their time and is not the person's (`domain.md` 6.7).
-fn beyond_its_time() -> pb::RetentionReason {
-    pb::RetentionReason {
-        code: "kept".to_owned(),
-        en: "it is kept for now because the law requires or allows it".to_owned(),
-        zh: "依照法律规定或者允许，暂时继续保存".to_owned(),
-        legal: "GDPR 17(3)(b), (e), 18(2); PIPL 35, 47".to_owned(),
-    }
-}
-
-/// A rule is told with its own citation.
-fn reason(reason: &Reason, cited: impl Fn(&Id) -> Option<String>) -> pb::RetentionReason {
-    let legal = match reason {
-        Reason::Rule(id) | Reason::Pending(id) => cited(id),
-        other => other.legal().map(str::to_owned),
-    };
-    pb::RetentionReason {
-        code: reason.to_string(),
-        en: reason.say(Locale::En),
-        zh: reason.say(Locale::Zh),
-        legal: legal.unwrap_or_default(),
     }
 }
 
