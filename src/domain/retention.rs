@@ -18,7 +18,7 @@ mod walk;
 mod words;
 
 #[cfg(test)]
-mod laws;
+pub(crate) mod laws;
 #[cfg(test)]
 mod tests;
 

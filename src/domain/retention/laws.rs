@@ -10,7 +10,7 @@ use crate::domain::retention::{Act, Action, Case, Decision, Fact, Plan, State, d
 #[path = "../../../tests/retention/naive/mod.rs"]
 mod naive;
 #[path = "../../../tests/retention/vectors/mod.rs"]
-mod vectors;
+pub(crate) mod vectors;
 
 fn vector(seed: u64) -> (Value, Vector) {
     let value = vectors::generate(seed);

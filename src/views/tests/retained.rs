@@ -5,12 +5,10 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::domain::event::catalogue::About;
 use crate::domain::retention::Decision;
+use crate::domain::retention::laws::vectors;
 use crate::domain::retention::vector::{Vector, read};
 use crate::domain::time::Timestamp;
 use crate::views::retention::{RetentionQuestion, Sweep};
-
-#[path = "../../../tests/retention/vectors/mod.rs"]
-mod vectors;
 
 /// A case that events can tell: no slot selects what has none, and what was taken back never was.
 fn tellable(seed: u64) -> Option<(Value, Vector)> {
