@@ -121,7 +121,7 @@ impl Node {
             ),
             keys: key_life(&config.keys)?,
             mirror: config.mirror.directory.as_ref().map(|_| {
-                Arc::new(stores::Mirrors { log: Arc::clone(&log), vault: Arc::clone(&vault) })
+                Arc::new(stores::Mirrors::new(Arc::clone(&log), Arc::clone(&vault)))
                     as Arc<dyn crate::app::mirror::Mirror>
             }),
         };

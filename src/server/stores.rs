@@ -94,8 +94,16 @@ impl Stores for Embedded {
 
 /// The second copies of one data directory.
 pub struct Mirrors {
-    pub log: Arc<Segments>,
-    pub vault: Arc<sqlite::Vault>,
+    log: Arc<Segments>,
+    vault: Arc<sqlite::Vault>,
+    /// Held while they are tended: of two at once the second would find the copy in use, and raise an alarm.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Mirrors {
+    pub fn new(log: Arc<Segments>, vault: Arc<sqlite::Vault>) -> Mirrors {
+        Mirrors { log, vault, turn: tokio::sync::Mutex::default() }
+    }
 }
 
 #[async_trait]
@@ -115,6 +123,7 @@ impl Mirror for Mirrors {
     }
 
     async fn tend(&self) {
+        let _turn = self.turn.lock().await;
         // People first: nobody may have records there whose keys are not.
         self.vault.tend_mirror().await;
         let log = Arc::clone(&self.log);
