@@ -78,7 +78,13 @@ pub fn copy_of(mirror: &Path, dir: &Path) -> Result<(), Error> {
 
 fn copy_all(mirror: &Path, dir: &Path) -> Result<(), Error> {
     let log = mirror.join("log");
-    let mut paths = vec!["log/tail".into(), "vault/vault.sqlite".into(), "vault/vault.sqlite-wal".into()];
+    // A purge that was cut short is done again from its note; without it half a piece would be damage.
+    let mut paths = vec![
+        "log/tail".into(),
+        "log/purging".into(),
+        "vault/vault.sqlite".into(),
+        "vault/vault.sqlite-wal".into(),
+    ];
     for entry in fs::read_dir(&log).map_err(io_error(&log))? {
         let name = entry.map_err(io_error(&log))?.file_name();
         if Path::new(&name).extension().is_some_and(|extension| extension == "seg") {
@@ -87,7 +93,8 @@ fn copy_all(mirror: &Path, dir: &Path) -> Result<(), Error> {
     }
     for path in paths {
         let mut source = match File::open(mirror.join(&path)) {
-            // The vault's own log is not there where it was closed in order, the mark where it never was.
+            // The vault's own log is not there where it was closed in order, the mark where it never was, the note
+            // where nothing was being purged.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             opened => opened.map_err(io_error(&path))?,
         };

@@ -261,3 +261,20 @@ fn it_can_be_called_off_at_any_byte() {
     assert!(restore::put_together(&backup, &beside, &mut Blind, &off).is_err());
     assert!(!beside.exists());
 }
+
+/// Without the note a purge that power cut short in the mirror would look like damage.
+#[test]
+fn what_a_mirror_noted_of_a_purge_comes_with_its_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mirror, copy) = (dir.path().join("mirror"), dir.path().join("copy"));
+    for name in ["log/0.seg", "log/purging", "log/tail", "log/spare", "vault/vault.sqlite", "mirror.id"] {
+        let path = mirror.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, name).unwrap();
+    }
+    restore::copy_of(&mirror, &copy).unwrap();
+    for name in ["log/0.seg", "log/purging", "log/tail", "vault/vault.sqlite"] {
+        assert_eq!(std::fs::read_to_string(copy.join(name)).unwrap(), name);
+    }
+    assert!(!copy.join("log/spare").exists() && !copy.join("mirror.id").exists());
+}
