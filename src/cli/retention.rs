@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
-use crate::domain::retention::vector::{Expected, Vector, read};
+use crate::domain::retention::vector::{Expected, Wrong, read};
 
 #[derive(Debug, Subcommand)]
 pub enum Retention {
@@ -45,8 +45,8 @@ pub async fn run(command: Retention, output: Output) -> Outcome {
     }
 }
 
-/// Everything that is wrong with a file is said before anything of it is decided.
-fn vectors(path: &Path) -> Result<Vec<Vector>, Failure> {
+/// What a file holds. Everything that is wrong with it is said before anything of it is decided.
+fn held<T>(path: &Path, read: impl Fn(&str) -> Result<T, Vec<Wrong>>) -> Result<T, Failure> {
     let cannot = |why: &str| Failure::new(Exit::Configuration, format_args!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| cannot(&e.to_string()))?;
     read(&text).map_err(|wrong| {
@@ -58,7 +58,7 @@ fn vectors(path: &Path) -> Result<Vec<Vector>, Failure> {
 fn test(command: &Test, output: Output) -> Outcome {
     let (mut passed, mut failed) = (0, 0);
     for path in &command.files {
-        for vector in vectors(path)? {
+        for vector in held(path, read)? {
             let differences = vector.differences();
             if differences.is_empty() {
                 passed += 1;
@@ -88,7 +88,7 @@ fn test(command: &Test, output: Output) -> Outcome {
 }
 
 fn evaluate(command: &Evaluate, output: Output) -> Outcome {
-    for vector in vectors(&command.file)? {
+    for vector in held(&command.file, read)? {
         let decided = serde_json::to_value(Expected::of(&vector.decide())).map_err(Failure::configuration)?;
         let mut line = serde_json::Map::from_iter([("name".to_owned(), vector.name.into())]);
         line.extend(decided.as_object().cloned().unwrap_or_default());

@@ -34,6 +34,7 @@ pub use rule::in_force;
 
 use history::History;
 use rule::Rules;
+use verdict::Verdict;
 use walk::Walk;
 
 /// Everything that one datum of one person is decided by.
@@ -54,6 +55,11 @@ const GRACE_MS: i64 = MS_PER_DAY;
 
 /// The decision.
 pub fn decide(case: &Case<'_>) -> Decision {
+    with_verdict(case, |decision, _| decision)
+}
+
+/// The decision, and the verdict that it was made from.
+fn with_verdict<T>(case: &Case<'_>, tell: impl FnOnce(Decision, &Verdict<'_>) -> T) -> T {
     let history = History::of(case);
     let rules = Rules::of(case, &history.annulled);
     let walked = Walk::through(&history, &rules, case, false);
@@ -66,7 +72,7 @@ pub fn decide(case: &Case<'_>) -> Decision {
     } else if verdict.state != State::Review {
         owed(&mut decision, &walked, &history, &rules, case);
     }
-    decision
+    tell(decision, &verdict)
 }
 
 /// Step 17: due, and 24 hours have passed since, and since the version that binds took effect.

@@ -9,18 +9,17 @@ mod facts;
 mod house;
 mod sweep;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::datum::DatumKey;
 use crate::domain::event::Title;
-use crate::domain::id::Id;
-use crate::domain::id::SubjectId;
+use crate::domain::id::{Id, SubjectId};
 use crate::domain::retention::{Act, Case, Decision, Explanation, Fact, Reason, State, decide, explain};
 use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::ask::Ask;
 use crate::views::group::Group;
-use crate::views::lock;
 use crate::views::report::Line;
 
 pub use house::House;
@@ -52,14 +51,10 @@ impl Ask {
         let house = Arc::new(self.house_at(known_at, question.as_of)?);
         let Some(group) = self.group(question.subject, known_at)? else { return Ok(None) };
         let lines = self.single_lines(&group, known_at)?;
-        let gathered = {
-            let registers = lock::read(&self.generation.shared.registers);
-            Gathered::of(&lines, &registers, known_at)
-        };
-        let person = Person::new(gathered, house);
-        let explained = person.keys.iter().map(|key| Explained {
+        let person = Person::new(self.gather(&lines, known_at), house);
+        let explained = person.keys().map(|key| Explained {
             key: key.clone(),
-            explanation: explain(&person.case(key, question.as_of)),
+            explanation: explain(&person.case(key, &person.facts(key), question.as_of)),
         });
         Ok(Some(explained.collect()))
     }
@@ -67,9 +62,10 @@ impl Ask {
 
 /// One person's facts, and what holds for everybody.
 pub struct Person {
-    pub keys: Vec<DatumKey>,
     house: Arc<House>,
-    facts: Vec<Fact>,
+    data: BTreeMap<DatumKey, Vec<Fact>>,
+    /// What may be about several data.
+    general: Vec<Fact>,
 }
 
 /// How long a datum is kept, as its person may hear it (`domain.md` 6.7): no hold is told, and what it keeps beyond its
@@ -88,42 +84,49 @@ impl Ask {
     /// A person's facts: by the lines of the rows where they say enough, else by the records.
     pub(super) fn person_by(&self, group: &Group, lines: &[Line], known_at: u64) -> Result<Person, Error> {
         let house = Arc::new(self.house(known_at)?);
-        let gathered = if Bounds::of(&house, None).are_kept_by(lines) {
-            self.gather(lines, known_at)
-        } else {
-            self.gather(&self.single_lines(group, known_at)?, known_at)
-        };
+        let gathered = self.gathered(group, Some(lines), known_at, &Bounds::of(&house, None))?;
         Ok(Person::new(gathered, house))
     }
 }
 
 impl Person {
     pub fn new(gathered: Gathered, house: Arc<House>) -> Person {
-        let mut facts = gathered.facts;
-        let concerns = |fact: &&Fact| gathered.keys.iter().any(|key| fact.act.is_about(key));
-        facts.extend(house.facts.iter().filter(concerns).cloned());
-        // Rows do not tell in which order things arrived, and that must not matter.
-        facts.sort_by_key(|fact| (fact.at, fact.act.rank()));
-        Person { keys: gathered.keys, house, facts }
+        let Gathered { data, mut general, .. } = gathered;
+        let concerns = |fact: &&Fact| data.keys().any(|key| fact.act.is_about(key));
+        general.extend(house.facts.iter().filter(concerns).cloned());
+        Person { house, data, general }
     }
 
-    fn case<'a>(&'a self, key: &'a DatumKey, now: Timestamp) -> Case<'a> {
+    pub fn keys(&self) -> impl Iterator<Item = &DatumKey> {
+        self.data.keys()
+    }
+
+    /// What is about a datum. Rows do not tell in which order things arrived, and that must not matter.
+    fn facts(&self, key: &DatumKey) -> Vec<Fact> {
+        let own = self.data.get(key).into_iter().flatten();
+        let mut facts: Vec<Fact> = own.chain(&self.general).cloned().collect();
+        facts.sort_by_key(|fact| (fact.at, fact.act.rank()));
+        facts
+    }
+
+    fn case<'a>(&'a self, key: &'a DatumKey, facts: &'a [Fact], now: Timestamp) -> Case<'a> {
         let silent = key.service.as_ref().is_some_and(|service| self.house.silent.contains(service));
-        Case { key, rules: &self.house.rules, facts: &self.facts, now, silent }
+        Case { key, rules: &self.house.rules, facts, now, silent }
     }
 
     pub fn decide(&self, key: &DatumKey, now: Timestamp) -> Decision {
-        decide(&self.case(key, now))
+        decide(&self.case(key, &self.facts(key), now))
     }
 
     /// `None` for what was never collected under this name.
     pub fn told(&self, key: &DatumKey, now: Timestamp) -> Option<Told> {
-        self.keys.contains(key).then_some(())?;
-        let full = self.decide(key, now);
-        let holds = |fact: &Fact| matches!(fact.act, Act::HoldPlaced { .. } | Act::HoldReleased { .. });
-        let decision = if self.facts.iter().any(holds) {
-            let facts: Vec<Fact> = self.facts.iter().filter(|fact| !holds(fact)).cloned().collect();
-            decide(&Case { facts: &facts, ..self.case(key, now) })
+        self.data.contains_key(key).then_some(())?;
+        let mut facts = self.facts(key);
+        let full = decide(&self.case(key, &facts, now));
+        let of_a_hold = |fact: &Fact| matches!(fact.act, Act::HoldPlaced { .. } | Act::HoldReleased { .. });
+        let decision = if facts.iter().any(of_a_hold) {
+            facts.retain(|fact| !of_a_hold(fact));
+            decide(&self.case(key, &facts, now))
         } else {
             full.clone()
         };

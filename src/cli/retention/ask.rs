@@ -1,15 +1,16 @@
 //! `custody retention explain|forecast`: what a running service says of what it knows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::cli::client::Remote;
-use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::exit::Outcome;
 use crate::cli::json;
 use crate::cli::output::Output;
 use crate::cli::record::timestamp;
 use crate::cli::report::{Language, time};
+use crate::cli::retention::held;
 use crate::cli::subject::Who;
 use crate::cli::when::{Known, When};
 use crate::domain::event::RetentionRule;
@@ -102,9 +103,10 @@ fn print(datum: &pb::RetainedDatum, lang: Language, output: Output) -> std::io::
 }
 
 pub async fn forecast(command: Forecast, output: Output) -> Outcome {
+    let rules = command.rules.as_deref().map(|path| held(path, read_rules)).transpose()?.unwrap_or_default();
     let request = pb::ForecastRetentionRequest {
         by: command.by.map(timestamp),
-        publish: command.rules.as_deref().map(rules).transpose()?.unwrap_or_default(),
+        publish: rules.iter().map(message).collect(),
         annul: command.annul,
         known_at: command.known.known_at,
         at_least: command.known.at_least,
@@ -166,16 +168,6 @@ fn table(lines: &[pb::ForecastLine], output: Output) -> std::io::Result<()> {
         "recipients",
     ];
     output.table(&headings, &rows)
-}
-
-fn rules(path: &Path) -> Result<Vec<pb::RetentionRule>, Failure> {
-    let cannot = |why: &str| Failure::new(Exit::Configuration, format_args!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| cannot(&e.to_string()))?;
-    let rules = read_rules(&text).map_err(|wrong| {
-        let lines: Vec<String> = wrong.iter().map(|wrong| format!("\n  {wrong}")).collect();
-        cannot(&lines.concat())
-    })?;
-    Ok(rules.iter().map(message).collect())
 }
 
 fn message(rule: &RetentionRule) -> pb::RetentionRule {

@@ -1,14 +1,11 @@
 //! Why a datum stays until it does: every rule that speaks for it, until when, and which of them binds.
 
-use crate::domain::event::{Anchor, RetentionRule};
+use crate::domain::event::{LegalBasis, RetentionRule};
 use crate::domain::id::Id;
 use crate::domain::retention::decision::Reason;
 use crate::domain::retention::episode::Ended;
-use crate::domain::retention::history::History;
-use crate::domain::retention::rule::Rules;
-use crate::domain::retention::verdict::{Bound, Verdict};
-use crate::domain::retention::walk::Walk;
-use crate::domain::retention::{Case, Decision, decide};
+use crate::domain::retention::verdict::{Bound, Needed, Verdict};
+use crate::domain::retention::{Case, Decision, with_verdict};
 use crate::domain::time::Timestamp;
 
 /// One rule, and until when it reaches.
@@ -27,17 +24,11 @@ pub struct Candidate {
     pub binds: bool,
 }
 
-impl Candidate {
-    pub fn anchor(&self) -> Anchor {
-        self.rule.anchor
-    }
-}
-
 /// A purpose of the datum, as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PurposeStanding {
     pub purpose: Id,
-    pub basis: crate::domain::event::LegalBasis,
+    pub basis: LegalBasis,
     pub opened: Timestamp,
     /// What ended it first, and when.
     pub ended: Option<(Timestamp, Ended)>,
@@ -62,22 +53,18 @@ pub struct Explanation {
 
 /// As `decide`, and why.
 pub fn explain(case: &Case<'_>) -> Explanation {
-    let history = History::of(case);
-    let rules = Rules::of(case, &history.annulled);
-    let verdict = Walk::through(&history, &rules, case, false).verdict(case.now);
-    let decision = decide(case);
-    Explanation {
-        purposes: purposes(&verdict),
-        candidates: candidates(&verdict, &decision),
+    with_verdict(case, |decision, verdict| Explanation {
+        purposes: purposes(verdict),
+        candidates: candidates(verdict, &decision),
         needed_until: verdict.need,
         capped_at: verdict.capped,
         keep_until: verdict.keep_until,
         decision,
-    }
+    })
 }
 
 fn purposes(verdict: &Verdict<'_>) -> Vec<PurposeStanding> {
-    let standing = |needed: &crate::domain::retention::verdict::Needed<'_>| {
+    let standing = |needed: &Needed<'_>| {
         let hard = needed.episode.hard.map(|(at, end)| (at, Ended::Hard(end)));
         let soft = needed.episode.soft.map(|(at, end)| (at, Ended::Soft(end)));
         PurposeStanding {

@@ -153,6 +153,11 @@ impl Act {
         }
     }
 
+    /// Whether it ends something, or what kept it.
+    pub fn ends(&self) -> bool {
+        self.rank() > 4
+    }
+
     /// Whether it is about this datum. What happened to the person as a whole is about all of the person's data.
     pub fn is_about(&self, key: &DatumKey) -> bool {
         let of_service = |service: &Id| key.service.as_ref() == Some(service);

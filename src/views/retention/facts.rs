@@ -15,17 +15,40 @@ use crate::views::report::{Line, data};
 /// The purpose of data whose activity names none: no rule speaks for it, so that it is never destroyed.
 const UNMAPPED: &str = "unmapped";
 
-/// All of them, and the data that they are about.
+/// All of them, by what they are about. In which order they were told does not matter: whoever decides sorts them.
 #[derive(Debug, Clone, Default)]
 pub struct Gathered {
-    pub facts: Vec<Fact>,
-    pub keys: Vec<DatumKey>,
+    /// What happened to each datum and to no other.
+    pub data: BTreeMap<DatumKey, Vec<Fact>>,
+    /// What may be about several.
+    pub general: Vec<Fact>,
+    /// Between whose ends something may lie that these facts do not tell.
+    pub spans: Vec<Span>,
     /// Who got which categories, by name.
     pub shared: BTreeMap<Id, BTreeSet<Id>>,
+    uses: Vec<Use>,
     /// Purposes to which consent was given without naming a recipient.
-    general: BTreeSet<Id>,
-    /// Places of withdrawals that name a recipient.
-    of_recipients: BTreeSet<usize>,
+    consented: BTreeSet<Id>,
+    /// Withdrawals that name a recipient.
+    of_recipients: Vec<(Id, Fact)>,
+}
+
+/// First and last of more than two things that are told as one.
+#[derive(Debug, Clone)]
+pub struct Span {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub purposes: Vec<Id>,
+    /// Of a collection; a use may be of any.
+    pub record_kind: Option<Id>,
+}
+
+#[derive(Debug, Clone)]
+struct Use {
+    at: Timestamp,
+    backfill: bool,
+    of: Selector,
+    purpose: Id,
 }
 
 impl Gathered {
@@ -34,44 +57,52 @@ impl Gathered {
         for line in lines {
             Reader { registers, known_at, line }.read(&mut gathered);
         }
-        let facts = std::mem::take(&mut gathered.facts);
-        let narrowed = facts.iter().enumerate().flat_map(|(place, fact)| match &fact.act {
-            Act::Used { of, purpose } => gathered.narrowed(&facts, fact, of, purpose),
-            // It ends the purpose only where consent was never given in general.
-            Act::ConsentWithdrawn { purpose }
-                if gathered.of_recipients.contains(&place) && gathered.general.contains(purpose) =>
-            {
-                Vec::new()
+        // A withdrawal of one recipient's ends the purpose only where consent was never given in general.
+        for (purpose, fact) in std::mem::take(&mut gathered.of_recipients) {
+            if !gathered.consented.contains(&purpose) {
+                gathered.general.push(fact);
             }
-            _ => vec![fact.clone()],
-        });
-        let narrowed = narrowed.collect();
-        Gathered { facts: narrowed, ..gathered }
+        }
+        gathered.place_uses();
+        gathered
     }
 
     /// A use that says no more than its purpose is of the data that have this purpose; only where none has, it is one
     /// of all that it selects.
-    fn narrowed(&self, facts: &[Fact], fact: &Fact, of: &Selector, purpose: &Id) -> Vec<Fact> {
-        let serves = |key: &&DatumKey| {
-            of.holds(key)
-                && facts.iter().any(|fact| match &fact.act {
-                    Act::Collected { key: collected, purposes, .. } => {
-                        collected == *key && purposes.iter().any(|served| served.id == *purpose)
-                    }
-                    Act::PurposeAdded { of, purpose: added } => added.id == *purpose && of.holds(key),
-                    _ => false,
-                })
-        };
-        let of_one = |key: &DatumKey| {
-            let act = Act::Used { of: Selector::one(key), purpose: purpose.clone() };
-            Fact { act, ..fact.clone() }
-        };
-        let narrowed: Vec<Fact> = self.keys.iter().filter(serves).map(of_one).collect();
-        if narrowed.is_empty() { vec![fact.clone()] } else { narrowed }
+    fn place_uses(&mut self) {
+        let uses = std::mem::take(&mut self.uses);
+        if uses.is_empty() {
+            return;
+        }
+        let served: Vec<(DatumKey, BTreeSet<Id>)> =
+            self.data.keys().map(|key| (key.clone(), self.purposes_of(key))).collect();
+        for Use { at, backfill, of, purpose } in uses {
+            let mut placed = false;
+            for (key, _) in served.iter().filter(|(key, serves)| serves.contains(&purpose) && of.holds(key)) {
+                let act = Act::Used { of: Selector::one(key), purpose: purpose.clone() };
+                self.data.entry(key.clone()).or_default().push(Fact { at, id: None, backfill, act });
+                placed = true;
+            }
+            if !placed {
+                self.push(at, backfill, Act::Used { of, purpose });
+            }
+        }
+    }
+
+    fn purposes_of(&self, key: &DatumKey) -> BTreeSet<Id> {
+        let own = self.data.get(key).into_iter().flatten();
+        own.chain(&self.general)
+            .flat_map(|fact| match &fact.act {
+                Act::Collected { purposes, .. } => purposes.as_slice(),
+                Act::PurposeAdded { of, purpose } if of.holds(key) => std::slice::from_ref(purpose),
+                _ => &[],
+            })
+            .map(|purpose| purpose.id.clone())
+            .collect()
     }
 
     fn push(&mut self, at: Timestamp, backfill: bool, act: Act) {
-        self.facts.push(Fact { at, id: None, backfill, act });
+        self.general.push(Fact { at, id: None, backfill, act });
     }
 }
 
@@ -119,6 +150,7 @@ impl Reader<'_> {
             Body::DataUsed(body) => return self.used(body, of!(body), to),
             Body::AccountRegistered(body) => {
                 let services = self.contracts(&body.services);
+                self.note_span(to, Vec::new(), None);
                 for at in self.ends() {
                     to.push(at, backfill, Act::AccountRegistered { services: services.clone() });
                 }
@@ -132,7 +164,7 @@ impl Reader<'_> {
                     return;
                 };
                 if body.recipient.is_none() {
-                    to.general.insert(purpose.clone());
+                    to.consented.insert(purpose.clone());
                 }
                 Act::ConsentGiven { purpose, expires_at: body.expires_at }
             }
@@ -140,10 +172,12 @@ impl Reader<'_> {
                 let Some(purpose) = body.purpose.as_ref().map(|purpose| self.purpose(purpose)) else {
                     return;
                 };
+                let act = Act::ConsentWithdrawn { purpose: purpose.clone() };
                 if body.recipient.is_some() {
-                    to.of_recipients.insert(to.facts.len());
+                    to.of_recipients.push((purpose, Fact { at, id: None, backfill, act }));
+                    return;
                 }
-                Act::ConsentWithdrawn { purpose }
+                act
             }
             Body::PurposeAdded(body) => {
                 let Some(purpose) = &body.purpose else { return };
@@ -200,6 +234,13 @@ impl Reader<'_> {
         std::iter::once(first).chain((last != first).then_some(last))
     }
 
+    fn note_span(&self, to: &mut Gathered, purposes: Vec<Id>, record_kind: Option<Id>) {
+        let (first, last) = (self.line.tally.first, self.line.tally.last);
+        if self.line.tally.count > 2 {
+            to.spans.push(Span { first, last, purposes, record_kind });
+        }
+    }
+
     fn collected(&self, body: &DataCollected, to: &mut Gathered) {
         let registered = self.line.revision.as_ref().map(|revision| &*revision.entry.body);
         let purposes: Vec<PurposeBasis> = data::purposes(self.line, &body.purposes)
@@ -218,13 +259,13 @@ impl Reader<'_> {
                 category: self.meant(MappingKind::Category, &key.category),
                 slot: key.slot,
             };
+            let named = purposes.iter().map(|purpose| purpose.id.clone()).collect();
+            self.note_span(to, named, key.record_kind.clone());
             for at in self.ends() {
                 let act =
                     Act::Collected { key: key.clone(), regimes: regimes.clone(), purposes: purposes.clone() };
-                to.facts.push(Fact { at, id: None, backfill: self.line.own.backfill, act });
-            }
-            if !to.keys.contains(&key) {
-                to.keys.push(key);
+                let fact = Fact { at, id: None, backfill: self.line.own.backfill, act };
+                to.data.entry(key.clone()).or_default().push(fact);
             }
         }
     }
@@ -242,11 +283,11 @@ impl Reader<'_> {
         };
         // A use of all services' data is that of the service that tells of it.
         let of = Selector { service: of.service.or_else(|| self.line.shape.service.clone()), ..of };
+        let backfill = self.line.own.backfill;
+        self.note_span(to, stated.clone(), None);
         for purpose in stated {
-            for at in self.ends() {
-                let act = Act::Used { of: of.clone(), purpose: purpose.clone() };
-                to.push(at, self.line.own.backfill, act);
-            }
+            let one = |at| Use { at, backfill, of: of.clone(), purpose: purpose.clone() };
+            to.uses.extend(self.ends().map(one));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::datum::DatumKey;
-use crate::domain::event::{Anchor, EventType, PeriodUnit, RetentionRule, RuleKind};
+use crate::domain::event::{Anchor, PeriodUnit, RetentionRule, RuleKind};
 use crate::domain::id::{Id, SubjectId};
 use crate::domain::retention::{Act, Decision, Fact};
 use crate::domain::time::{MS_PER_DAY, Timestamp};
@@ -13,7 +13,7 @@ use crate::views::codec::Malformed;
 use crate::views::group::Group;
 use crate::views::lock;
 use crate::views::report::Line;
-use crate::views::retention::facts::Gathered;
+use crate::views::retention::facts::{Gathered, Span};
 use crate::views::retention::{House, Person};
 use crate::views::store::tag;
 
@@ -75,11 +75,12 @@ impl Ask {
             // Those merged into somebody are swept with whom they are now.
             let group = self.group(subject, known_at)?.filter(|group| group.canonical == subject);
             let Some(group) = group else { continue };
-            let gathered = self.gathered(&group, known_at, &bounds)?;
+            let lines = self.row_lines(&group, known_at)?;
+            let gathered = self.gathered(&group, lines.as_deref(), known_at, &bounds)?;
             let shared = gathered.shared.clone();
             let changed = tried.as_ref().map(|tried| Person::new(gathered.clone(), Arc::clone(tried)));
             let person = Person::new(gathered, Arc::clone(&house));
-            for key in &person.keys {
+            for key in person.keys() {
                 let got = shared.iter().filter(|(_, cats)| cats.contains(&key.category));
                 each(Held {
                     subject,
@@ -93,15 +94,19 @@ impl Ask {
         Ok(())
     }
 
-    /// By the rows where they say enough, else by the records.
-    fn gathered(&self, group: &Group, known_at: u64, bounds: &Bounds) -> Result<Gathered, Error> {
-        if let Some(lines) = self.row_lines(group, known_at)?
-            && bounds.are_kept_by(&lines)
-        {
-            return Ok(self.gather(&lines, known_at));
+    /// By the lines of the rows, if there are any and they say enough, else by the records.
+    pub(super) fn gathered(
+        &self,
+        group: &Group,
+        lines: Option<&[Line]>,
+        known_at: u64,
+        bounds: &Bounds,
+    ) -> Result<Gathered, Error> {
+        let by_rows = lines.map(|lines| self.gather(lines, known_at));
+        match by_rows.filter(|gathered| bounds.are_kept_by(gathered)) {
+            Some(gathered) => Ok(gathered),
+            None => Ok(self.gather(&self.single_lines(group, known_at)?, known_at)),
         }
-        let lines = self.single_lines(group, known_at)?;
-        Ok(self.gather(&lines, known_at))
     }
 
     pub(super) fn gather(&self, lines: &[Line], known_at: u64) -> Gathered {
@@ -110,66 +115,66 @@ impl Ask {
     }
 }
 
-/// What a tally may span without hiding something: nothing that ends or opens, and no period that may have run out in
-/// between.
+/// What a span may hide nothing of: what ends or opens, and periods that may have run out in between.
 pub(super) struct Bounds {
     ends: Vec<Timestamp>,
-    shortest_ms: i64,
+    /// Keep rules whose period runs from something that happens again and again.
+    rules: Vec<RetentionRule>,
 }
 
 impl Bounds {
     pub(super) fn of(house: &House, tried: Option<&House>) -> Bounds {
-        let ends = house
-            .facts
-            .iter()
-            .filter(|fact| matches!(fact.act, Act::ServiceTerminated { .. } | Act::DeletionOrdered { .. }));
         let rules = house.rules.iter().chain(tried.into_iter().flat_map(|tried| &tried.rules));
         let runs = |rule: &&RetentionRule| {
             rule.kind == RuleKind::Keep
                 && !matches!(rule.anchor, Anchor::PurposeEnded | Anchor::AccountCancelled)
         };
-        Bounds {
-            ends: ends.map(|fact| fact.at).collect(),
-            shortest_ms: rules.filter(runs).map(at_least_ms).min().unwrap_or(i64::MAX),
-        }
+        let ends = house.facts.iter().filter(|fact| fact.act.ends()).map(|fact| fact.at);
+        Bounds { ends: ends.collect(), rules: rules.filter(runs).cloned().collect() }
     }
 
-    pub(super) fn are_kept_by(&self, lines: &[Line]) -> bool {
-        let acts = lines.iter().filter(|line| ends(line.shape.event_type)).map(Line::at);
-        let ends: Vec<Timestamp> = acts.chain(self.ends.iter().copied()).collect();
-        lines.iter().filter(|line| opens(line.shape.event_type) && line.tally.count > 2).all(|line| {
-            let (first, last) = (line.tally.first, line.tally.last);
-            last.since(first) < self.shortest_ms && !ends.iter().any(|at| first < *at && *at < last)
+    /// Whether first and last of each span say as much as all that lie between.
+    pub(super) fn are_kept_by(&self, gathered: &Gathered) -> bool {
+        let acts = gathered.general.iter().chain(gathered.data.values().flatten());
+        let ends: Vec<Timestamp> = acts
+            .filter(|fact| decides(&fact.act))
+            .map(|fact| fact.at)
+            .chain(self.ends.iter().copied())
+            .collect();
+        gathered.spans.iter().all(|span| {
+            let runs_out =
+                |rule: &RetentionRule| concerns(rule, span) && at_least_ms(rule) <= span.length_ms();
+            !self.rules.iter().any(runs_out) && !ends.iter().any(|at| span.first < *at && *at < span.last)
         })
     }
 }
 
-/// Tallies of which every single instant may decide.
-fn opens(event_type: EventType) -> bool {
-    matches!(event_type, EventType::DataCollected | EventType::DataUsed | EventType::AccountRegistered)
+impl Span {
+    fn length_ms(&self) -> i64 {
+        self.last.since(self.first)
+    }
 }
 
-/// Acts that end something, or let it open again.
-fn ends(event_type: EventType) -> bool {
-    use EventType::*;
-    matches!(
-        event_type,
-        AccountCancelled
-            | ConsentGiven
-            | ConsentWithdrawn
-            | PurposeAdded
-            | PurposeFulfilled
-            | ObjectionUpheld
-            | UnlawfulProcessingFound
-            | ErasureAccepted
-            | RestrictionApplied
-            | RestrictionLifted
-            | AuthorityDeletionOrdered
-            | ErasureExecuted
-            | AnonymisationExecuted
-            | ErasureDeferred
-            | TransactionCompleted
-    )
+/// What ends something, or lets it open again.
+fn decides(act: &Act) -> bool {
+    act.ends()
+        || matches!(
+            act,
+            Act::ConsentGiven { .. }
+                | Act::RestrictionApplied { .. }
+                | Act::PurposeAdded { .. }
+                | Act::TransactionCompleted { .. }
+        )
+}
+
+/// Whether a rule may speak for what a span is of.
+fn concerns(rule: &RetentionRule, span: &Span) -> bool {
+    let Some(of) = &rule.matches else { return true };
+    let kind = span
+        .record_kind
+        .as_ref()
+        .is_none_or(|kind| of.record_kinds.is_empty() || of.record_kinds.iter().any(|wanted| wanted == kind));
+    kind && (of.purposes.is_empty() || of.purposes.iter().any(|wanted| span.purposes.contains(wanted)))
 }
 
 /// No less than a rule's period lasts, in milliseconds.
