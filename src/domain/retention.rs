@@ -26,8 +26,8 @@ use crate::domain::datum::DatumKey;
 use crate::domain::event::RetentionRule;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 
-pub use decision::{Action, Code, Decision, Plan, Reason, State};
-pub use episode::Ended;
+pub use decision::{Action, Code, Decision, Earlier, Plan, Reason, State};
+pub use episode::{Ended, HardEnd};
 pub use explain::{Candidate, Explanation, PurposeStanding, explain};
 pub use fact::{Act, Fact};
 pub use rule::in_force;
@@ -106,12 +106,15 @@ fn owed(
 ) {
     let Some(overtaken_by) = walked.overtaken_by() else { return };
     let earlier = history.without_collections_from(overtaken_by);
-    let before = Walk::through(&earlier, rules, case, false).verdict(case.now);
-    if before.state != State::Due {
-        return;
+    let before = Walk::through(&earlier, rules, case, false);
+    let verdict = before.verdict(case.now);
+    let mut copy = Decision::of(&verdict, rules);
+    if verdict.state == State::Due {
+        copy.plan = plan(&before, &earlier, rules, case);
+        overrun(&mut copy, verdict.took_effect, case.now);
+        decision.owed = copy.due_at;
+        decision.findings.extend(copy.findings.iter().filter(|code| **code == Code::RetentionOverrun));
     }
-    let mut copy = Decision::of(&before, rules);
-    overrun(&mut copy, before.took_effect, case.now);
-    decision.owed = copy.due_at;
-    decision.findings.extend(copy.findings.iter().filter(|code| **code == Code::RetentionOverrun));
+    let collected_before = history.facts[overtaken_by].at;
+    decision.earlier = Some(Box::new(Earlier { decision: copy, collected_before }));
 }

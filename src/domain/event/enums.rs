@@ -292,6 +292,8 @@ closed! {
         Annulled = 2 "annulled",
         Reopened = 3 "reopened",
         Retracted = 4 "retracted",
+        /// Somebody else got it instead.
+        Reassigned = 5 "reassigned",
     }
     /// What became of an instruction.
     InstructionOutcome {
