@@ -5,6 +5,7 @@ pub mod crash;
 pub mod events;
 pub mod journal;
 pub mod preload;
+pub mod python;
 pub mod rewind;
 pub mod server;
 pub mod trace;
