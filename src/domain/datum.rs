@@ -63,6 +63,22 @@ impl Selector {
         }
     }
 
+    /// The datum that it means, if it means exactly one.
+    pub fn datum(&self) -> Option<DatumKey> {
+        let slot = match &self.slot {
+            SlotSelector::All => return None,
+            SlotSelector::Unnamed => None,
+            SlotSelector::Named(slot) => Some(slot.clone()),
+        };
+        let category = self.category.clone().filter(|_| self.exact)?;
+        Some(DatumKey {
+            service: self.service.clone(),
+            record_kind: self.record_kind.clone(),
+            category,
+            slot,
+        })
+    }
+
     /// As an event states it that means what it does not name to be none, not all.
     pub fn exactly(self) -> Selector {
         let slot = match self.slot {

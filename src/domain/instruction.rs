@@ -44,7 +44,10 @@ pub struct Instruction {
     pub addressee: Id,
     pub channel: Option<RecipientChannel>,
     pub cause: Option<PlanCause>,
+    /// The plan that counts it.
     pub plan: Option<Id>,
+    /// The plan that it follows from.
+    pub after_plan: Option<Id>,
     pub case: Option<Id>,
     pub of: Selector,
     pub collected_before: Option<Timestamp>,
@@ -64,6 +67,8 @@ pub struct Instruction {
     pub ground: Option<Id>,
     pub recalled: bool,
     pub deferrals: u32,
+    /// When it comes again, where it was put off.
+    pub again_at: Option<Timestamp>,
 }
 
 impl Instruction {
@@ -81,7 +86,8 @@ impl Instruction {
             addressee: body.addressee.clone()?,
             channel: body.channel,
             cause: body.cause,
-            plan: body.plan_id.clone().or_else(|| body.plan_ref.clone()),
+            plan: body.plan_id.clone(),
+            after_plan: body.plan_ref.clone(),
             case: body.case_id.clone(),
             of: if body.exact == Some(true) { of.exactly() } else { of },
             collected_before: body.collected_before,
@@ -95,6 +101,7 @@ impl Instruction {
             ground: None,
             recalled: false,
             deferrals: 0,
+            again_at: None,
         })
     }
 
@@ -149,6 +156,9 @@ pub fn fold<'a>(acts: impl IntoIterator<Item = (Timestamp, u64, &'a Body)>) -> V
     for (at, position, body) in acts {
         if let Body::InstructionIssued(body) = body {
             all.extend(Instruction::issued(body, at, position));
+        } else if let Body::ErasureDeferred(body) = body {
+            let put_off = all.iter_mut().rfind(|one| Some(&one.id) == body.instruction_id.as_ref());
+            put_off.into_iter().for_each(|one| one.again_at = body.review_at);
         } else if let Some((addressee, id)) = named(body) {
             let known = all.iter_mut().rfind(|one| one.id == *id && one.addressee == *addressee);
             known.into_iter().for_each(|one| one.turn(at, body));

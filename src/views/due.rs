@@ -62,11 +62,14 @@ struct Row {
     at: Option<Timestamp>,
     /// Data held, by service.
     held: BTreeMap<Id, u64>,
+    /// Perhaps nobody needs to know the person any more.
+    gone: bool,
 }
 
 const BY_TIME: u8 = b'a';
 const BY_PERSON: u8 = b'p';
 const BY_SERVICE: u8 = b's';
+const GONE: u8 = b'g';
 const STATE: [u8; 2] = [tag::DUE, b'm'];
 const WHAT: &str = "due index";
 
@@ -82,12 +85,17 @@ fn by_service(service: &Id) -> Vec<u8> {
     [&[tag::DUE, BY_SERVICE][..], service.as_str().as_bytes()].concat()
 }
 
+fn gone(subject: SubjectId) -> Vec<u8> {
+    [&[tag::DUE, GONE][..], &subject.0].concat()
+}
+
 /// The rows of one person, for whoever removes everything of theirs.
 pub(super) fn rows_of(reading: &Reading, subject: SubjectId) -> Result<Vec<Vec<u8>>, Error> {
     let key = by_person(subject);
     let Some(row) = reading.get(&key)? else { return Ok(Vec::new()) };
-    let at = Row::decode(&row)?.at.map(|at| by_time(at, subject));
-    Ok(at.into_iter().chain([key]).collect())
+    let row = Row::decode(&row)?;
+    let at = row.at.map(|at| by_time(at, subject));
+    Ok(at.into_iter().chain(row.gone.then(|| gone(subject))).chain([key]).collect())
 }
 
 impl Views {
@@ -143,6 +151,20 @@ impl Ask {
             let mut reader = Reader::new(&key[2..], WHAT);
             let at = Timestamp::from_ms(from_sortable(reader.array()?)).ok_or(Malformed(WHAT))?;
             people.push((at, SubjectId(reader.array()?)));
+        }
+        Ok(people)
+    }
+
+    /// People of whom nothing is held any more, behind one if one is named.
+    pub fn people_gone(&self, behind: Option<SubjectId>, most: usize) -> Result<Vec<SubjectId>, Error> {
+        let from = match behind {
+            Some(subject) => [&gone(subject)[..], &[0]].concat(),
+            None => vec![tag::DUE, GONE],
+        };
+        let mut people = Vec::new();
+        for row in self.reading.range(&from..&[tag::DUE, GONE + 1]).take(most) {
+            let (key, _) = row?;
+            people.push(SubjectId(*key.last_chunk::<16>().ok_or(Malformed(WHAT))?));
         }
         Ok(people)
     }
@@ -211,7 +233,8 @@ impl<'a> Step<'a> {
     /// Somebody who counts as another, or of whom nothing is known, has no row.
     fn decide(&mut self, subject: SubjectId) -> Result<(), Error> {
         let outlook = self.ask.outlook(subject, self.house, &self.bounds, self.now)?;
-        let row = outlook.map_or_else(Row::default, |Outlook { next, held }| Row { at: next, held });
+        let row =
+            outlook.map_or_else(Row::default, |Outlook { next, held, gone }| Row { at: next, held, gone });
         self.rows.insert(subject, row);
         Ok(())
     }
@@ -233,6 +256,10 @@ impl<'a> Step<'a> {
             }
             if let Some(at) = row.at {
                 batch.insert(&by_time(at, subject), &[]);
+            }
+            match row.gone {
+                true => batch.insert(&gone(subject), &[]),
+                false => batch.remove(&gone(subject)),
             }
             match row == Row::default() {
                 true => batch.remove(&by_person(subject)),
@@ -260,6 +287,7 @@ impl Row {
             put_bytes(&mut out, service.as_str().as_bytes());
             put_u64(&mut out, *count);
         }
+        out.push(u8::from(self.gone));
         out
     }
 
@@ -271,8 +299,9 @@ impl Row {
             let service = reader.text()?.parse().map_err(|_| Malformed(WHAT))?;
             held.insert(service, reader.u64()?);
         }
+        let gone = reader.byte()? == 1;
         reader.end()?;
-        Ok(Row { at, held })
+        Ok(Row { at, held, gone })
     }
 }
 
@@ -333,7 +362,7 @@ mod tests {
     fn rows_read_back() {
         let at = Timestamp::from_ms(-5);
         let held = BTreeMap::from([("solar".parse().unwrap(), 7)]);
-        for row in [Row::default(), Row { at, held }] {
+        for row in [Row::default(), Row { at, held, gone: true }] {
             assert_eq!(Row::decode(&row.encode()), Ok(row));
         }
         assert!(by_time(Timestamp::EPOCH, SubjectId([9; 16])) < by_time(Timestamp::LAST, SubjectId([0; 16])));

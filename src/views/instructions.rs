@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::domain::event::{Body, EventType, InstructionOutcome};
+use crate::domain::event::{Body, EventType, InstructionOutcome, RecallReason};
 use crate::domain::id::{Id, SubjectId};
-use crate::domain::instruction::{Instruction, fold};
+use crate::domain::instruction::{Instruction, fold, named};
 use crate::views::Error;
 use crate::views::apply::Applier;
 use crate::views::ask::Ask;
@@ -39,7 +39,9 @@ pub type Behind = (Id, Id);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub issued: u64,
+    /// Those given to somebody else among them.
     pub recalled: u64,
+    pub reassigned: u64,
     pub done: u64,
     pub refused: u64,
     pub impossible: u64,
@@ -54,6 +56,7 @@ struct Stated {
     instruction_id: Option<Id>,
     plan_id: Option<Id>,
     outcome: Option<InstructionOutcome>,
+    reason: Option<RecallReason>,
 }
 
 pub fn is_about_one(event_type: EventType) -> bool {
@@ -82,6 +85,7 @@ fn counted(plan: &Id, what: u8) -> Vec<u8> {
 
 const ISSUED: u8 = 0;
 const RECALLED: u8 = 1;
+const REASSIGNED: u8 = 2;
 /// Behind it, by the number of the outcome.
 const ANSWERED: u8 = 16;
 
@@ -106,6 +110,9 @@ impl Applier {
         };
         if let Some(plan) = &stated.plan_id {
             self.count(counted(plan, what))?;
+            if stated.reason == Some(RecallReason::Reassigned) {
+                self.count(counted(plan, REASSIGNED))?;
+            }
         }
         // Of somebody who was erased no more is known than that there was one.
         let (Some(addressee), Some(id)) = (&stated.addressee, &stated.instruction_id) else { return Ok(()) };
@@ -140,11 +147,15 @@ pub(super) fn row_of(shapes: &Shapes, key: &Key) -> Result<Option<Vec<u8>>, Erro
     Ok(stated.addressee.zip(stated.instruction_id).map(|(addressee, id)| queued(&addressee, &id)))
 }
 
+fn is_told_of(body: &Body) -> bool {
+    named(body).is_some() || matches!(body, Body::ErasureDeferred(_))
+}
+
 /// The instructions among what is kept of a person.
 pub fn among(lines: &[Line]) -> Vec<Instruction> {
     let mut acts: Vec<_> = lines
         .iter()
-        .filter(|line| crate::domain::instruction::named(&line.body).is_some())
+        .filter(|line| is_told_of(&line.body))
         .filter_map(|line| line.own.act.map(|(at, position)| (at, position, &line.body)))
         .collect();
     acts.sort_by_key(|(_, position, _)| *position);
@@ -158,12 +169,14 @@ impl Ask {
         Ok(lines.map(|(_, lines)| among(&lines)))
     }
 
-    /// Open instructions of one addressee or of all, in the order of addressees and ids, behind one of them.
+    /// Open instructions of one addressee or of all, in the order of addressees and ids, behind one of them, whose ids
+    /// are wanted.
     pub fn open_instructions(
         &self,
         addressee: Option<&Id>,
         behind: Option<&Behind>,
         most: usize,
+        wanted: impl Fn(&Id) -> bool,
     ) -> Result<Vec<Open>, Error> {
         let all = addressee.map_or_else(|| vec![tag::QUEUE], queued_for);
         let from = match behind {
@@ -180,6 +193,9 @@ impl Ask {
             let (key, value) = row?;
             let subject = SubjectId(value[..].try_into().map_err(|_| Malformed(WHAT))?);
             let (addressee, id) = split(&key)?;
+            if !wanted(&id) {
+                continue;
+            }
             if of.as_ref().is_none_or(|(known, _)| *known != subject) {
                 of = Some((subject, self.instructions_of(subject)?.unwrap_or_default()));
             }
@@ -226,6 +242,7 @@ impl Ask {
         Ok(Counts {
             issued: of(ISSUED)?,
             recalled: of(RECALLED)?,
+            reassigned: of(REASSIGNED)?,
             done: answered(InstructionOutcome::Done)?,
             refused: answered(InstructionOutcome::Refused)?,
             impossible: answered(InstructionOutcome::Impossible)?,

@@ -5,6 +5,7 @@
 //! date behind. A person's row says enough where nothing ended between the first and the last of what a tally counts;
 //! else the person's records are read one by one. People who were erased have no row and nothing is due of them.
 
+pub mod due;
 mod facts;
 mod house;
 mod sweep;
@@ -100,6 +101,9 @@ pub struct Outlook {
     pub next: Option<Timestamp>,
     /// Data held, by service.
     pub held: BTreeMap<Id, u64>,
+    /// There was something, or an account, and nothing is held any more: perhaps the last reason to know the person
+    /// is gone.
+    pub gone: bool,
 }
 
 impl Ask {
@@ -124,6 +128,8 @@ impl Ask {
                 *outlook.held.entry(service.clone()).or_default() += 1;
             }
         }
+        let cancelled = person.general.iter().any(|fact| matches!(fact.act, Act::AccountCancelled { .. }));
+        outlook.gone = !person.holds_anything(now) && (cancelled || person.keys().next().is_some());
         Ok(Some(outlook))
     }
 
