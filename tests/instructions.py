@@ -149,6 +149,8 @@ def open_elsewhere():
         addressee=ADDRESSEE, page_size=1)).instructions)
 
 
+# Whatever is open, once: of what an earlier life wrote down and did not begin, some is told again.
+take()
 while True:
     # First what is begun: custody keeps it in our hands, and does not hand it out again for a while.
     if acknowledge() or begin() or take():

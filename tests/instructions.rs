@@ -9,14 +9,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use custody::cli::client::Client;
-use custody::cli::record::timestamp;
-use custody::clock::{Clock, SystemClock};
-use custody::domain::time::MS_PER_DAY;
 use custody::pb;
 use rusqlite::Connection;
 use serde_json::Value;
 use support::crash::{Dice, kill};
-use support::events::{account, collected, connect, head, receipt, runtime, send, send_all, workplace};
+use support::due;
+use support::events::{connect, head, runtime, workplace};
 use support::python::stubs;
 use support::server::{Served, python};
 
@@ -35,21 +33,34 @@ fn a_service_that_is_killed_again_and_again_does_everything_once() {
     let (store, stubs) = (place.path().join("store.sqlite"), stubs(place.path()));
     let served = Served::spawn(
         // Nobody is forgotten before it is checked what was done.
-        Served::command(&place.path().join("data")).args(["--set", "jobs.evidence_sweep.schedule="]),
+        Served::command(&place.path().join("data")).args(["--set", "jobs.evidence_sweep.schedule=off"]),
     );
     let runtime = runtime();
     runtime.block_on(async {
         let client = connect(&served).await;
-        record(&client).await;
+        let names: Vec<String> = (0..PEOPLE).map(name).collect();
+        due::record(&client, &names).await;
         hold_data(&store);
     });
     approve(&served);
 
     let start = || client(&stubs, &served, &store);
-    let (mut dice, mut killed) = (Dice(7), 0);
-    while killed < KILLS {
-        kill_after(start(), 1 + dice.below(STEPS));
-        killed += 1;
+    let mut dice = Dice(7);
+    for round in 0..KILLS {
+        match round % 3 {
+            // What was written down and not begun is told again when its lease has run out.
+            0 => {
+                kill_at(start(), |line| line.starts_with("took") && line != "took 0");
+                runtime.block_on(async { leases_end(&connect(&served).await).await });
+            }
+            _ => {
+                let mut left = 1 + dice.below(STEPS);
+                kill_at(start(), |_| {
+                    left -= 1;
+                    left == 0
+                });
+            }
+        }
     }
     let last = start().wait_with_output().unwrap();
     assert!(last.status.success(), "{last:?}");
@@ -58,73 +69,13 @@ fn a_service_that_is_killed_again_and_again_does_everything_once() {
     let told = in_store(&store);
     runtime.block_on(async { in_log(&connect(&served).await, &told).await });
     let again: i64 = told.values().map(|one| one.told - 1).sum();
-    eprintln!("{killed} kills; {again} instructions were told again");
+    eprintln!("{KILLS} kills; {again} instructions were told again");
     assert!(again > 0, "nothing was ever told twice, so that nothing was recognised");
     served.stop();
 }
 
-/// A service, a rule by which data go after a day, and people of whom it has data that are ten days old.
-async fn record(client: &Client) {
-    let now = SystemClock.now();
-    let own = |body: pb::event::Body| pb::Event {
-        people: Vec::new(),
-        activity: String::new(),
-        body: Some(body),
-        ..collected("nobody")
-    };
-    let registered = [
-        pb::event::Body::ControllerRegistered(Box::new(pb::ControllerRegistered {
-            controller: "sunny".to_owned(),
-            legal_name: "Sunny Ltd".to_owned(),
-            country: "DE".to_owned(),
-            ..Default::default()
-        })),
-        pb::event::Body::ServiceRegistered(pb::ServiceRegistered {
-            service: "solar".to_owned(),
-            owner: "sunny".to_owned(),
-            storage_country: "DE".to_owned(),
-            tz: "UTC".to_owned(),
-            emitters: vec!["solar-app".to_owned()],
-            ..Default::default()
-        }),
-        pb::event::Body::RetentionRulePublished(Box::new(pb::RetentionRulePublished {
-            rule: Some(pb::RetentionRule {
-                id: "keep.security".to_owned(),
-                kind: pb::RuleKind::Keep.into(),
-                matches: Some(pb::RuleMatch { purposes: vec!["security".to_owned()], ..Default::default() }),
-                anchor: pb::Anchor::Collected.into(),
-                period: "P1D".to_owned(),
-                tz: "UTC".to_owned(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        })),
-    ];
-    for body in registered {
-        send(client, &own(body)).await.unwrap();
-    }
-    let purpose =
-        pb::PurposeBasis { id: "security".to_owned(), basis: pb::LegalBasis::LegitimateInterest.into() };
-    let events: Vec<pb::Event> = (0..PEOPLE)
-        .map(|n| pb::Event {
-            occurred_at: Some(timestamp(now.plus_ms(-10 * MS_PER_DAY))),
-            activity: String::new(),
-            body: Some(pb::event::Body::DataCollected(pb::DataCollected {
-                cats: vec!["pd:EmailAddress".to_owned()],
-                record_kind: "profile".to_owned(),
-                purposes: vec![purpose.clone()],
-                ..Default::default()
-            })),
-            ..collected(&name(n))
-        })
-        .collect();
-    for outcome in send_all(client, &events).await.unwrap() {
-        receipt(&outcome);
-    }
-}
-
 fn name(n: usize) -> String {
-    account(&format!("user-{n}")).value
+    format!("user-{n}")
 }
 
 /// The same people in the service's own store.
@@ -173,16 +124,37 @@ fn client(stubs: &Path, served: &Served, store: &Path) -> Child {
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Kills a client when it has told of so many steps, whatever it is doing by then.
-fn kill_after(mut client: Child, steps: u64) {
+/// Kills a client when it has told of a step, whatever it is doing by then.
+fn kill_at(mut client: Child, mut is_it: impl FnMut(&str) -> bool) {
     let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
-    for _ in 0..steps {
-        match lines.next() {
-            Some(line) => assert_ne!(line.unwrap(), "nothing is open", "too few people for so many kills"),
-            None => panic!("the client ended with {}", client.wait().unwrap()),
+    loop {
+        let Some(line) = lines.next() else { panic!("the client ended with {}", client.wait().unwrap()) };
+        let line = line.unwrap();
+        assert_ne!(line, "nothing is open", "too few people for so many kills");
+        if is_it(&line) {
+            return kill(&mut client).unwrap();
         }
     }
-    kill(&mut client).unwrap();
+}
+
+/// Waits until nobody has anything in hand that was not begun.
+async fn leases_end(client: &Client) {
+    let request = || pb::ListInstructionsRequest {
+        addressee: "solar".to_owned(),
+        page_size: 1_000,
+        ..Default::default()
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let open = client.instructions().list_instructions(request()).await.unwrap().into_inner();
+        let in_hand =
+            |one: &pb::Instruction| one.state() == pb::InstructionState::Issued && one.taken_until.is_some();
+        if !open.instructions.iter().any(in_hand) {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "a lease of a second does not end");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 /// What the service's store says of one instruction.
