@@ -278,7 +278,12 @@ impl Sweep<'_> {
             events.push((id, self.now, body, subject));
         }
         self.swept.instructed += self.app.record_own_each(events).await?.len() as u64;
-        Ok(found.last.map_or(Stage::Done, |last| Stage::Issue(Some(last))))
+        let Some(last) = found.last else {
+            // Whoever is told that it is done finds it.
+            self.app.settled().await?;
+            return Ok(Stage::Done);
+        };
+        Ok(Stage::Issue(Some(last)))
     }
 }
 
