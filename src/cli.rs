@@ -320,7 +320,7 @@ mod tests {
             "custody instructions issue --identifier-file who.txt --kind stop_using --service solar --case C-1",
             "custody instructions reassign i-1 --from solar --to heir",
             "custody instructions desk --addressee tencent",
-            "custody instructions desk letter tencent --dir letters --sender KSTAR",
+            "custody instructions desk letter tencent --dir letters --sender KSTAR --first --put-off-too",
             "custody instructions desk answer --addressee tencent --id i-1 --id i-2 --outcome refused --ground legal_obligation",
             "custody instructions desk answer --addressee tencent --id i-1 --outcome done --method delete --store crm",
             "custody ropa --cn --count-people --format csv --bom --out r.csv",

@@ -60,6 +60,13 @@ struct Writing {
     /// Who writes, as it is to stand in the letter
     #[arg(long, value_name = "NAME")]
     sender: Option<String>,
+    /// It is the first letter, however long ago the instructions went out; without this, what went out seven days
+    /// ago or more is a reminder
+    #[arg(long)]
+    first: bool,
+    /// Also what the addressee has put off
+    #[arg(long)]
+    put_off_too: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -208,8 +215,19 @@ async fn worklist(command: Worklist, output: Output) -> Outcome {
 }
 
 async fn write(command: Writing, output: Output) -> Outcome {
-    let Writing { addressee, dir, sender, remote } = command;
-    let open = open(&remote, &addressee).await?;
+    let Writing { addressee, dir, sender, first, put_off_too, remote } = command;
+    let mut open = open(&remote, &addressee).await?;
+    let all = open.len();
+    open.retain(|one| put_off_too || one.state() != pb::InstructionState::Deferred);
+    if open.len() < all {
+        output.note(&format!(
+            "{} that were put off are left out: --put-off-too writes of them",
+            all - open.len()
+        ));
+    }
+    if first {
+        open.iter_mut().for_each(|one| one.reminders = 0);
+    }
     if open.is_empty() {
         output.note(&format!("nothing is open with {addressee}: no letter was written"));
         return Ok(());
@@ -217,7 +235,23 @@ async fn write(command: Writing, output: Output) -> Outcome {
     if open.iter().any(|one| one.identifiers.is_empty()) {
         output.note("the service told no identifiers for some: their lines do not say whom they are about");
     }
-    let date = SystemClock.now();
+    let files = files(&open, addressee, sender, SystemClock.now())?;
+    std::fs::create_dir_all(&dir)?;
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        keep(&path, &bytes)?;
+        output.line(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The letters and the list, each with the name of its file.
+fn files(
+    open: &[pb::Instruction],
+    addressee: String,
+    sender: Option<String>,
+    date: Timestamp,
+) -> Result<[(String, Vec<u8>); 4], Failure> {
     let names = Names::new(&addressee, date);
     let letters = letter::of(&Letter {
         items: open.iter().map(item).collect(),
@@ -226,7 +260,7 @@ async fn write(command: Writing, output: Output) -> Outcome {
         sender,
         date,
     });
-    let sheet = list(&open, words::kind, |one| {
+    let sheet = list(open, words::kind, |one| {
         let realm = if one.realm.is_empty() { String::new() } else { format!("@{}", one.realm) };
         format!("{}{realm}:{}", words::identifier_kind(one.kind()), one.value)
     });
@@ -235,19 +269,12 @@ async fn write(command: Writing, output: Output) -> Outcome {
     let made = sheet::csv::write(&sheet, &mut csv, Language::Both, true);
     let xlsx = made.and_then(|()| sheet::xlsx::write(&sheet, Language::Both, date));
     let xlsx = xlsx.map_err(|why| Failure::new(Exit::Refused, why))?;
-    std::fs::create_dir_all(&dir)?;
-    let files: [(&str, &[u8]); 4] = [
-        (".en.txt", letters.en.as_bytes()),
-        (".zh.txt", letters.zh.as_bytes()),
-        (".csv", &csv),
-        (".xlsx", &xlsx),
-    ];
-    for (ending, bytes) in files {
-        let path = dir.join(names.of(ending));
-        keep(&path, bytes)?;
-        output.line(&path.display().to_string())?;
-    }
-    Ok(())
+    Ok([
+        (names.of(".en.txt"), letters.en.into_bytes()),
+        (names.of(".zh.txt"), letters.zh.into_bytes()),
+        (names.of(".csv"), csv),
+        (names.of(".xlsx"), xlsx),
+    ])
 }
 
 fn item(one: &pb::Instruction) -> Item {

@@ -1,3 +1,5 @@
+//! Letters word by word, in both languages, and what none of them may say.
+
 use super::*;
 
 const KINDS: [Kind; 9] = [
