@@ -2,6 +2,7 @@
 
 pub mod consent;
 pub mod datum;
+pub mod disclosure;
 pub mod erasure;
 pub mod event;
 pub mod finding;

@@ -32,6 +32,7 @@ mod risen;
 mod scrub;
 mod sheets;
 mod vault_mark;
+mod year;
 
 struct Place {
     root: tempfile::TempDir,
