@@ -391,8 +391,8 @@ impl World {
         self.people[who].restricted = !restricted;
     }
 
-    pub async fn run_jobs(&self) {
-        for job in ["retention_sweep", "service_end_sweep", "evidence_sweep", "ack_chaser"] {
+    pub async fn run_jobs(&self, jobs: &[&str]) {
+        for job in jobs {
             self.tick();
             let run = self.running.jobs().run_by_hand(job).await.unwrap();
             assert_eq!(run.ran.outcome, Some(crate::domain::event::JobOutcome::Ok), "{run:?}");
@@ -458,13 +458,8 @@ impl World {
     /// Whoever was erased in the vault is heard of no more.
     pub async fn somebody_is_gone(&mut self) {
         for who in 0..self.people.len() {
-            if !self.people[who].gone && !self.people[who].account {
+            if !self.people[who].gone && (self.ended || !self.people[who].account) {
                 self.people[who].gone = self.find(who).await.is_none();
-            }
-        }
-        if self.ended {
-            for who in 0..self.people.len() {
-                self.people[who].gone = self.people[who].gone || self.find(who).await.is_none();
             }
         }
     }
