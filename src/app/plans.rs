@@ -48,7 +48,7 @@ impl App {
     /// Every plan, the newest first.
     pub async fn erasure_plans(&self, at_least: Option<u64>) -> Result<Vec<Plan>, Error> {
         self.at_least(at_least).await?;
-        let mut plans: Vec<Plan> = self.ask(|ask| Ok(ask.plans(ask.applied)?)).await?.into_values().collect();
+        let mut plans: Vec<Plan> = self.ask(|ask| Ok(ask.plans())).await?.into_values().collect();
         plans.sort_by_key(|plan| std::cmp::Reverse(plan.position));
         Ok(plans)
     }
@@ -56,7 +56,7 @@ impl App {
     pub async fn erasure_plan(&self, id: &Id, at_least: Option<u64>) -> Result<Plan, Error> {
         self.at_least(at_least).await?;
         let id = id.clone();
-        self.ask(move |ask| ask.plans(ask.applied)?.remove(&id).ok_or(Error::PlanNotFound)).await
+        self.ask(move |ask| ask.plan(&id).ok_or(Error::PlanNotFound)).await
     }
 
     /// What became of a plan's items so far.

@@ -226,7 +226,7 @@ impl Sweep<'_> {
 
     async fn load_plans(&mut self) -> Result<(), Error> {
         self.app.settled().await?;
-        self.plans = Arc::new(self.app.ask(|ask| Plans::load(ask)).await?);
+        self.plans = Arc::new(self.app.ask(|ask| Ok(Plans::load(ask))).await?);
         Ok(())
     }
 
@@ -339,12 +339,12 @@ impl Found {
 }
 
 impl Plans {
-    fn load(ask: &Ask) -> Result<Plans, Error> {
+    fn load(ask: &Ask) -> Plans {
         let mut by_group: BTreeMap<Group, Vec<Plan>> = BTreeMap::new();
-        for plan in ask.plans(ask.applied)?.into_values() {
+        for plan in ask.plans().into_values() {
             by_group.entry(plan.group.clone()).or_default().push(plan);
         }
-        Ok(Plans(by_group))
+        Plans(by_group)
     }
 
     fn has_run(&self, rule: &Id) -> bool {

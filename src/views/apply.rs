@@ -22,6 +22,7 @@ use crate::views::mark;
 use crate::views::occurrences::Occurrences;
 use crate::views::people::People;
 use crate::views::person::{Roles, put_postings};
+use crate::views::plans::{self, Plans};
 use crate::views::reach::Reach;
 use crate::views::registers::Registers;
 use crate::views::retract::{Taken, taken_back_by};
@@ -37,6 +38,7 @@ pub struct Shared {
     pub shapes: RwLock<Shapes>,
     pub registers: RwLock<Registers>,
     pub book: RwLock<Book>,
+    pub plans: RwLock<Plans>,
     /// What was found last.
     pub answers: Answers,
 }
@@ -75,6 +77,7 @@ impl Applier {
         *lock::write(&shared.shapes) = Shapes::restore(shapes.into_iter(), full)?;
         *lock::write(&shared.registers) = Registers::load(&reading, &reach, &Default::default())?;
         *lock::write(&shared.book) = book::load(&reading, &reach)?;
+        *lock::write(&shared.plans) = Plans::load(&reading, &reach)?;
         let mut emitters = HashMap::new();
         for row in reading.prefix(&[store::tag::EMITTER]) {
             let (key, value) = row?;
@@ -138,6 +141,10 @@ impl Applier {
             self.note_sequel(event)?;
         } else if special {
             self.take_back(event)?;
+        }
+        if plans::keeps(event.event_type) {
+            self.rows.push((store::planned(event.position).to_vec(), Some(Vec::new())));
+            lock::write(&self.shared.plans).add(event);
         }
         if instructions::is_about_one(event.event_type) {
             self.queue(event)?;

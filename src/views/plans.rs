@@ -7,8 +7,12 @@ use crate::domain::event::{Body, EventType, InstructionKind, List, Tally};
 use crate::domain::id::{Digest, Id, SubjectId};
 use crate::domain::plan::{Group, Item, PlanState};
 use crate::domain::time::Timestamp;
-use crate::views::Error;
 use crate::views::ask::Ask;
+use crate::views::codec::Malformed;
+use crate::views::decode::Decoded;
+use crate::views::reach::Reach;
+use crate::views::store::{Reading, tag};
+use crate::views::{Error, lock};
 
 /// One plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,34 +97,60 @@ fn first_of<T: Clone, const N: usize>(all: &[T]) -> List<T, N> {
     List::new(all.iter().take(N).cloned().collect()).unwrap_or_default()
 }
 
-impl Ask {
-    /// Every plan as known before a position, by its id.
-    pub fn plans(&self, known_at: u64) -> Result<BTreeMap<Id, Plan>, Error> {
-        let types = [EventType::ErasurePlanned, EventType::PlanApproved, EventType::PlanRejected];
-        let positions = self.positions_of(&types, known_at.min(self.applied))?;
-        let mut plans: BTreeMap<Id, Plan> = BTreeMap::new();
-        self.reach.decode_all(&positions, |event| {
-            let (at, position) = (event.at, event.position);
-            // Where the dictionary was full, others stand among them.
-            let Ok(body) = Body::from_json(event.event_type, &event.body_json) else { return Ok(()) };
-            match body {
-                Body::ErasurePlanned(body) => {
-                    let planner = event.parts.iter().find_map(|part| part.subject);
-                    plans.extend(
-                        Plan::of(*body, at, position).map(|plan| (plan.id.clone(), Plan { planner, ..plan })),
-                    );
-                }
-                Body::PlanApproved(body) => {
-                    decide(&mut plans, body.plan_id.as_ref(), PlanState::Approved, at, body.reason);
-                }
-                Body::PlanRejected(body) => {
-                    decide(&mut plans, body.plan_id.as_ref(), PlanState::Rejected, at, body.reason);
-                }
-                _ => {}
-            }
+/// Every plan so far, by its id. Kept in memory, as the registers are: there are few, and every sweep asks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plans(BTreeMap<Id, Plan>);
+
+/// Whether an event is about a plan.
+pub fn keeps(event_type: EventType) -> bool {
+    matches!(event_type, EventType::ErasurePlanned | EventType::PlanApproved | EventType::PlanRejected)
+}
+
+impl Plans {
+    /// Reads all events of plans again.
+    pub fn load(reading: &Reading, reach: &Reach) -> Result<Plans, Error> {
+        let mut positions = Vec::new();
+        for row in reading.prefix(&[tag::PLANNED]) {
+            let (key, _) = row?;
+            positions.push(u64::from_be_bytes(*key.last_chunk().ok_or(Malformed("plan"))?));
+        }
+        let mut plans = Plans::default();
+        reach.decode_all(&positions, |event| {
+            plans.add(&event);
             Ok(())
         })?;
         Ok(plans)
+    }
+
+    /// Adds one event; what has no form that is known says nothing.
+    pub fn add(&mut self, event: &Decoded) {
+        let (at, position, plans) = (event.at, event.position, &mut self.0);
+        match Body::from_json(event.event_type, &event.body_json) {
+            Ok(Body::ErasurePlanned(body)) => {
+                let planner = event.parts.iter().find_map(|part| part.subject);
+                let plan = Plan::of(*body, at, position);
+                plans.extend(plan.map(|plan| (plan.id.clone(), Plan { planner, ..plan })));
+            }
+            Ok(Body::PlanApproved(body)) => {
+                decide(plans, body.plan_id.as_ref(), PlanState::Approved, at, body.reason);
+            }
+            Ok(Body::PlanRejected(body)) => {
+                decide(plans, body.plan_id.as_ref(), PlanState::Rejected, at, body.reason);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Ask {
+    /// Every plan, by its id.
+    pub fn plans(&self) -> BTreeMap<Id, Plan> {
+        lock::read(&self.generation.shared.plans).0.clone()
+    }
+
+    /// One plan.
+    pub fn plan(&self, id: &Id) -> Option<Plan> {
+        lock::read(&self.generation.shared.plans).0.get(id).cloned()
     }
 }
 

@@ -235,6 +235,7 @@ fn name_of(kind: u8) -> &'static str {
         tag::EXPORTED => "person among those exported",
         tag::QUEUE => "open instruction",
         tag::PLAN => "number of a plan",
+        tag::PLANNED => "event of a plan",
         tag::SHAPE => "shape",
         tag::TALLY => "tally of the erased",
         _ => "position",

@@ -88,7 +88,10 @@ impl Ask {
     /// A person's facts: by the lines of the rows where they say enough, else by the records.
     pub(super) fn person_by(&self, group: &Group, lines: &[Line], known_at: u64) -> Result<Person, Error> {
         let house = Arc::new(self.house(known_at)?);
-        let gathered = self.gathered(group, Some(lines), known_at, &Bounds::of(&house, None))?;
+        let mut gathered = self.gather(lines, known_at);
+        if !Bounds::of(&house, None).are_kept_by(&gathered) {
+            gathered = self.gather(&self.single_lines(group, known_at)?, known_at);
+        }
         Ok(Person::new(gathered, house))
     }
 }
@@ -144,8 +147,7 @@ impl Ask {
     ) -> Result<Option<Person>, Error> {
         let group = self.group(subject, known_at)?.filter(|group| group.canonical == subject);
         let Some(group) = group else { return Ok(None) };
-        let lines = self.row_lines(&group, known_at)?;
-        let gathered = self.gathered(&group, lines.as_deref(), known_at, bounds)?;
+        let (gathered, _) = self.known(&group, known_at, bounds)?;
         Ok(Some(Person::new(gathered, Arc::clone(house))))
     }
 }

@@ -48,6 +48,7 @@ pub mod tag {
     pub const TALLY: u8 = b't';
     /// Of the due index, which is not made from the log alone.
     pub const DUE: u8 = b'u';
+    pub const PLANNED: u8 = b'v';
 }
 
 /// Rows of the kind `META`.
@@ -152,6 +153,11 @@ pub fn split_retracted(key: &[u8]) -> Result<(Id, EventId), Malformed> {
 
 pub fn register(position: u64) -> [u8; 9] {
     prefixed(tag::REGISTER, &position.to_be_bytes())
+}
+
+/// An event about a plan.
+pub fn planned(position: u64) -> [u8; 9] {
+    prefixed(tag::PLANNED, &position.to_be_bytes())
 }
 
 pub fn zone(number: u64) -> [u8; 9] {

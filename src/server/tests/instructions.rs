@@ -254,3 +254,108 @@ async fn whoever_planned_it_does_not_approve_it_and_a_refusal_is_kept() {
     assert_eq!(more.plans[0].items, 1);
     running.stop().await.unwrap();
 }
+
+/// What was held for years and is entered now, without the consents it was given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_records_without_their_consents_wait_for_an_officer() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    register_service(&running, &place).await;
+    let marketing = pb::RetentionRule {
+        matches: Some(pb::RuleMatch { purposes: vec!["direct_marketing".to_owned()], ..Default::default() }),
+        ..rule("keep.marketing", "P0D")
+    };
+    say(&running, &place, (203, 0), published(marketing)).await;
+    let imported = |n: u8| {
+        let purposes = vec![pb::PurposeBasis {
+            id: "direct_marketing".to_owned(),
+            basis: pb::LegalBasis::Consent.into(),
+        }];
+        let body = pb::DataCollected {
+            cats: vec!["pd:EmailAddress".to_owned()],
+            record_kind: "profile".to_owned(),
+            purposes,
+            ..Default::default()
+        };
+        pb::Event {
+            body: Some(pb::event::Body::DataCollected(body)),
+            service: "solar".to_owned(),
+            backfill: true,
+            occurred_at: Some(crate::cli::record::timestamp("2023-05-01T00:00:00Z".parse().unwrap())),
+            ..place.event(n)
+        }
+    };
+    let events = (1..=100).map(imported).collect();
+    let request = pb::BatchRecordEventsRequest { events };
+    client(&running).await.ingest().batch_record_events(request).await.unwrap();
+    place.clock.advance_ms(MS_PER_DAY);
+
+    let planned = sweep(&running).await;
+    assert_eq!((planned.items, planned.confirm), (100, true));
+    assert_eq!(planned.approvals_needed, ["confirm", "share_of_service"]);
+    assert!(take(&running, "solar").await.is_empty(), "absence alone destroys nothing");
+    running.app().tick_detectors().await.unwrap();
+    let listed = client(&running).await.findings().list_findings(pb::ListFindingsRequest::default()).await;
+    let legacy: Vec<_> = listed.unwrap().into_inner().findings;
+    let legacy: Vec<_> = legacy.iter().filter(|found| found.code == "F-LEGACY-EVIDENCE").collect();
+    assert_eq!((legacy.len(), legacy[0].people), (1, Some(100)), "one finding says all of it");
+    let unsaid = approve(&running, &planned, "").await.unwrap_err();
+    assert_eq!(unsaid.code(), tonic::Code::InvalidArgument, "to confirm takes a reason");
+    let request =
+        pb::ListPlanItemsRequest { plan_id: planned.plan_id.clone(), page_size: 30, ..Default::default() };
+    let (mut items, mut token) = (0, String::new());
+    loop {
+        let request = pb::ListPlanItemsRequest { page_token: token, ..request.clone() };
+        let page = client(&running).await.plans().list_plan_items(request).await.unwrap().into_inner();
+        items += page.items.len();
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(items, 100);
+    assert_eq!(approve(&running, &planned, "asked_sales").await.unwrap(), 100);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_is_cut_short_is_carried_on_by_the_next() {
+    use crate::app::sweep::Which;
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    many(&running, &place).await;
+    for who in 1..=5 {
+        say(&running, &place, (100 + who, who), cancelled()).await;
+    }
+    // Whatever step is the last of it: nobody is told twice, and in the end everybody was told.
+    for steps in 0..12 {
+        let now = place.clock.now();
+        let mut cut = running.app().sweep(Which::All, now, None);
+        for _ in 0..steps {
+            cut.step().await.unwrap();
+        }
+        drop(cut);
+        place.clock.advance_ms(1_000);
+        let plans = client(&running).await.plans().list_plans(pb::ListPlansRequest::default()).await.unwrap();
+        for plan in plans.into_inner().plans.iter().filter(|plan| plan.state == pb::PlanState::Waiting as i32)
+        {
+            approve(&running, plan, "").await.unwrap();
+        }
+    }
+    let open =
+        client(&running).await.instructions().list_instructions(pb::ListInstructionsRequest::default()).await;
+    let mut told: Vec<String> =
+        open.unwrap().into_inner().instructions.into_iter().map(|one| one.subject).collect();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 5);
+    let counted = running.app().ask(|ask| Ok(ask.queue_lengths()?)).await.unwrap();
+    assert_eq!(counted.values().sum::<u64>(), 5, "each of them once: {counted:?}");
+    running.stop().await.unwrap();
+
+    // What is due is known after a restart without deciding anybody anew.
+    let running = place.start().await.unwrap();
+    let swept = running.app().sweep_all(Which::All, None).await.unwrap();
+    assert_eq!((swept.refreshed, swept.instructed, swept.plans.len()), (0, 0, 0));
+    running.stop().await.unwrap();
+}

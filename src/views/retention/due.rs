@@ -48,12 +48,7 @@ impl Deciding {
     pub fn work(&self, ask: &Ask, subject: SubjectId) -> Result<Option<Work>, Error> {
         let group = ask.group(subject, ask.applied)?.filter(|group| group.canonical == subject);
         let Some(group) = group else { return Ok(None) };
-        let mut lines = ask.row_lines(&group, ask.applied)?;
-        let gathered = ask.gathered(&group, lines.as_deref(), ask.applied, &self.bounds)?;
-        if lines.is_none() {
-            lines = Some(ask.single_lines(&group, ask.applied)?);
-        }
-        let lines = lines.unwrap_or_default();
+        let (gathered, lines) = ask.known(&group, ask.applied, &self.bounds)?;
         Ok(Some(Work {
             subject,
             person: Person::new(gathered, Arc::clone(&self.house)),

@@ -75,8 +75,7 @@ impl Ask {
             // Those merged into somebody are swept with whom they are now.
             let group = self.group(subject, known_at)?.filter(|group| group.canonical == subject);
             let Some(group) = group else { continue };
-            let lines = self.row_lines(&group, known_at)?;
-            let gathered = self.gathered(&group, lines.as_deref(), known_at, &bounds)?;
+            let (gathered, _) = self.known(&group, known_at, &bounds)?;
             let changed = tried.as_ref().map(|tried| Person::new(gathered.clone(), Arc::clone(tried)));
             let person = Person::new(gathered, Arc::clone(&house));
             for key in person.keys() {
@@ -92,19 +91,21 @@ impl Ask {
         Ok(())
     }
 
-    /// By the lines of the rows, if there are any and they say enough, else by the records.
-    pub(super) fn gathered(
+    /// A person's facts, and the lines that tell them: of the rows where they say enough, else of the records.
+    pub(super) fn known(
         &self,
         group: &Group,
-        lines: Option<&[Line]>,
         known_at: u64,
         bounds: &Bounds,
-    ) -> Result<Gathered, Error> {
-        let by_rows = lines.map(|lines| self.gather(lines, known_at));
-        match by_rows.filter(|gathered| bounds.are_kept_by(gathered)) {
-            Some(gathered) => Ok(gathered),
-            None => Ok(self.gather(&self.single_lines(group, known_at)?, known_at)),
+    ) -> Result<(Gathered, Vec<Line>), Error> {
+        if let Some(lines) = self.row_lines(group, known_at)? {
+            let gathered = self.gather(&lines, known_at);
+            if bounds.are_kept_by(&gathered) {
+                return Ok((gathered, lines));
+            }
         }
+        let lines = self.single_lines(group, known_at)?;
+        Ok((self.gather(&lines, known_at), lines))
     }
 
     pub(super) fn gather(&self, lines: &[Line], known_at: u64) -> Gathered {

@@ -78,11 +78,11 @@ impl Person {
         keys
     }
 
-    /// What would tell of the person in a file.
-    pub fn traces(&self) -> Vec<Vec<u8>> {
-        let subject = self.subject.unwrap();
+    /// The person's handle in every spelling.
+    pub fn handles(&self) -> Vec<Vec<u8>> {
+        let Some(subject) = self.subject else { return Vec::new() };
         let hex: String = subject.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let texts = [subject.to_string(), hex, self.name.clone()];
+        let texts = [subject.to_string(), hex];
         texts.into_iter().map(String::into_bytes).chain([subject.0.to_vec()]).collect()
     }
 }

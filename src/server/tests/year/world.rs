@@ -13,6 +13,7 @@ use pb::event::Body;
 pub struct World {
     pub place: Place,
     pub running: Running,
+    client: crate::cli::client::Client,
     pub people: Vec<Person>,
     rules: Vec<Value>,
     /// What happened to the services and the rules.
@@ -30,8 +31,10 @@ impl World {
         // The test is the clock.
         config.jobs.each.values_mut().for_each(|timing| timing.schedule = "off".to_owned());
         let running = Server::start(config, Arc::new(place.clock.clone())).await.unwrap();
+        let client = client(&running).await;
         let (people, rules, house) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = World { place, running, people, rules, house, random: 7, sent: 0, ended: false };
+        let mut world =
+            World { place, running, client, people, rules, house, random: 7, sent: 0, ended: false };
         let kstar = pb::ControllerRegistered {
             controller: "kstar".to_owned(),
             legal_name: "KSTAR".to_owned(),
@@ -187,7 +190,7 @@ impl World {
         let mut wire = self.place.event(1).people[0].identifiers[0].clone();
         wire.value = self.people[who].name.clone();
         let request = pb::FindSubjectRequest { identifier: Some(wire) };
-        let found = client(&self.running).await.subjects().find_subject(request).await.unwrap().into_inner();
+        let found = self.client.subjects().find_subject(request).await.unwrap().into_inner();
         found.candidates.first().map(|candidate| candidate.subject.parse().unwrap())
     }
 
@@ -391,8 +394,8 @@ impl World {
         self.people[who].restricted = !restricted;
     }
 
-    pub async fn run_jobs(&self) {
-        for job in ["retention_sweep", "service_end_sweep", "evidence_sweep", "ack_chaser"] {
+    pub async fn run_jobs(&self, jobs: &[&str]) {
+        for job in jobs {
             self.tick();
             let run = self.running.jobs().run_by_hand(job).await.unwrap();
             assert_eq!(run.ran.outcome, Some(crate::domain::event::JobOutcome::Ok), "{run:?}");
@@ -401,7 +404,7 @@ impl World {
 
     /// An officer approves whatever waits.
     pub async fn approve_all(&self) {
-        let mut plans = client(&self.running).await.plans();
+        let mut plans = self.client.plans();
         let waiting = pb::ListPlansRequest { state: pb::PlanState::Waiting as i32, ..Default::default() };
         let listed = plans.list_plans(waiting).await.unwrap().into_inner().plans;
         for plan in listed {
@@ -420,7 +423,7 @@ impl World {
 
     /// How many open instructions rest on a version of a rule.
     pub async fn told_by(&self, version: &str) -> usize {
-        let mut instructions = client(&self.running).await.instructions();
+        let mut instructions = self.client.instructions();
         let request = pb::ListInstructionsRequest { page_size: 1_000, ..Default::default() };
         let open = instructions.list_instructions(request).await.unwrap().into_inner().instructions;
         open.iter().filter(|told| told.because.iter().any(|because| because == version)).count()
@@ -431,7 +434,7 @@ impl World {
             addressee: service.to_owned(),
             instruction_ids: vec![id.to_owned()],
         };
-        let answer = client(&self.running).await.instructions().begin_instruction(request).await.unwrap();
+        let answer = self.client.instructions().begin_instruction(request).await.unwrap();
         let result = answer.into_inner().results.remove(0).result.unwrap();
         result == pb::begin_instruction_result::Result::Answer(pb::InstructionAnswer::Go as i32)
     }
@@ -458,13 +461,8 @@ impl World {
     /// Whoever was erased in the vault is heard of no more.
     pub async fn somebody_is_gone(&mut self) {
         for who in 0..self.people.len() {
-            if !self.people[who].gone && !self.people[who].account {
+            if !self.people[who].gone && (self.ended || !self.people[who].account) {
                 self.people[who].gone = self.find(who).await.is_none();
-            }
-        }
-        if self.ended {
-            for who in 0..self.people.len() {
-                self.people[who].gone = self.people[who].gone || self.find(who).await.is_none();
             }
         }
     }
@@ -478,7 +476,7 @@ impl World {
             at_least: Some(self.running.app().log.head() - 1),
             ..Default::default()
         };
-        let answer = client(&self.running).await.retention().explain_retention(request).await;
+        let answer = self.client.retention().explain_retention(request).await;
         answer.ok().map(|answer| answer.into_inner().data)
     }
 
