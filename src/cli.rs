@@ -14,6 +14,7 @@ pub mod export;
 pub mod findings;
 pub mod fsck;
 pub mod init;
+pub mod instructions;
 pub mod jobs;
 pub mod json;
 pub mod keyring;
@@ -21,6 +22,7 @@ pub mod law;
 pub mod ledger;
 pub mod output;
 pub mod pages;
+pub mod plans;
 pub mod population;
 pub mod record;
 pub mod recover;
@@ -113,6 +115,12 @@ enum Command {
     /// How long data may be kept, and why
     #[command(subcommand)]
     Retention(retention::Retention),
+    /// What is to be destroyed: planned, read, agreed to, and what became of it
+    #[command(subcommand)]
+    Plans(plans::Plans),
+    /// What those who hold data are told to do with them, and what they answer
+    #[command(subcommand)]
+    Instructions(instructions::Instructions),
     /// The record of processing activities (GDPR 30)
     Ropa(ropa::Ropa),
     /// SDKs: what was declared against what was seen
@@ -211,6 +219,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Population(command) => block_on(population::run(command, output)),
         Command::Terms(command) => block_on(terms::run(command, output)),
         Command::Law(command) => block_on(law::run(command, output)),
+        Command::Plans(command) => block_on(plans::run(command, output)),
+        Command::Instructions(command) => block_on(instructions::run(command, output)),
         Command::Ropa(command) => block_on(ropa::run(command, output)),
         Command::Sdks(command) => block_on(sdks::run(command, output)),
         Command::AppLists(command) => block_on(sdks::app_lists(command, output)),
@@ -296,6 +306,23 @@ mod tests {
             "custody retention evaluate vectors.json",
             "custody retention explain --identifier-file who.txt --as-of 2026-01-01T00:00:00Z --lang zh",
             "custody retention forecast --by 2027-01-01T00:00:00Z --rules rules.json --annul keep.a.v2",
+            "custody plans make --json",
+            "custody plans list --state waiting --service solar --limit 5",
+            "custody plans show p-1 --out d",
+            "custody plans items p-1 --limit 10",
+            "custody plans approve p-1 --sha256 00 --reason checked",
+            "custody plans reject p-1 --sha256 00 --reason wrong_rule",
+            "custody instructions list --addressee solar --kind erase --state begun --due-by 2026-12-01T00:00:00Z",
+            "custody instructions take --addressee solar --max 50 --lease PT10M --json",
+            "custody instructions begin --addressee solar",
+            "custody instructions acknowledge --addressee solar --file done.jsonl",
+            "custody instructions watch --addressee solar --max 10 --lease PT1H",
+            "custody instructions issue --identifier-file who.txt --kind stop_using --service solar --case C-1",
+            "custody instructions reassign i-1 --from solar --to heir",
+            "custody instructions desk --addressee tencent",
+            "custody instructions desk letter tencent --dir letters --sender KSTAR --first --put-off-too",
+            "custody instructions desk answer --addressee tencent --id i-1 --id i-2 --outcome refused --ground legal_obligation",
+            "custody instructions desk answer --addressee tencent --id i-1 --outcome done --method delete --store crm",
             "custody ropa --cn --count-people --format csv --bom --out r.csv",
             "custody ropa --processor --as-of 2026-01-01T00:00:00Z --known-at 7",
             "custody sdks --format jsonl",

@@ -5,28 +5,14 @@ mod support;
 
 use std::process::Command;
 
+use support::python::stubs;
 use support::server::{Served, python};
 
 #[test]
 fn a_python_client_records_streams_retries_and_asks() {
     let root = env!("CARGO_MANIFEST_DIR");
     let folder = tempfile::tempdir().unwrap();
-    let stubs = folder.path().join("stubs");
-    std::fs::create_dir(&stubs).unwrap();
-    let protos: Vec<_> = std::fs::read_dir(format!("{root}/proto/custody/v1"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "proto"))
-        .collect();
-    let generated = Command::new(python())
-        .args(["-m", "grpc_tools.protoc", "-I", &format!("{root}/proto")])
-        .arg(format!("--python_out={}", stubs.display()))
-        .arg(format!("--grpc_python_out={}", stubs.display()))
-        .args(protos)
-        .output()
-        .expect("Python starts: run the tests by tests/run");
-    assert!(generated.status.success(), "{}", String::from_utf8_lossy(&generated.stderr));
-
+    let stubs = stubs(folder.path());
     let served = Served::start(&folder.path().join("data"));
     let ran = Command::new(python())
         .arg(format!("{root}/tests/client.py"))

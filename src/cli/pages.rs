@@ -34,6 +34,25 @@ pub async fn all<L: Listing>(
     }
 }
 
+/// The first so many, or all where there are fewer.
+pub async fn first<L: Listing>(
+    mut request: L,
+    limit: usize,
+    mut ask: impl AsyncFnMut(L) -> Result<Response<L::Page>, Status>,
+) -> Result<Vec<L::Item>, Status> {
+    let mut items = Vec::new();
+    while items.len() < limit {
+        let (some, next, _) = L::open(ask(request.clone()).await?.into_inner());
+        items.extend(some);
+        if next.is_empty() {
+            break;
+        }
+        request.turn(next);
+    }
+    items.truncate(limit);
+    Ok(items)
+}
+
 macro_rules! pages {
     ($($request:ident => $response:ident: $items:ident of $item:ident, $basis:ident;)*) => {$(
         impl Listing for pb::$request {
@@ -76,4 +95,29 @@ impl Listing for pb::ListUnmappedTermsRequest {
     fn turn(&mut self, token: String) {
         self.page_token = token;
     }
+}
+
+/// Lists that do not say what they were computed from: each item stands for itself.
+macro_rules! plain_pages {
+    ($($request:ident => $response:ident: $items:ident of $item:ident;)*) => {$(
+        impl Listing for pb::$request {
+            type Page = pb::$response;
+            type Item = pb::$item;
+            type Basis = ();
+
+            fn open(page: pb::$response) -> (Vec<pb::$item>, String, ()) {
+                (page.$items, page.next_page_token, ())
+            }
+
+            fn turn(&mut self, token: String) {
+                self.page_token = token;
+            }
+        }
+    )*};
+}
+
+plain_pages! {
+    ListInstructionsRequest => ListInstructionsResponse: instructions of Instruction;
+    ListPlanItemsRequest => ListPlanItemsResponse: items of PlanItem;
+    ListPlansRequest => ListPlansResponse: plans of Plan;
 }

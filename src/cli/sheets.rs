@@ -3,6 +3,7 @@
 //! of the log it was computed.
 
 pub mod findings;
+pub mod instructions;
 pub mod registers;
 pub mod ropa;
 pub mod sdks;

@@ -30,7 +30,7 @@ pub use decision::{Action, Code, Decision, Earlier, Plan, Reason, State};
 pub use episode::{Ended, HardEnd};
 pub use explain::{Candidate, Explanation, PurposeStanding, explain};
 pub use fact::{Act, Fact};
-pub use rule::in_force;
+pub use rule::{in_force, last_day};
 
 use history::History;
 use rule::Rules;

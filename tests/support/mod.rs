@@ -2,9 +2,11 @@
 #![allow(dead_code, reason = "every test binary compiles all of this and uses some of it")]
 
 pub mod crash;
+pub mod due;
 pub mod events;
 pub mod journal;
 pub mod preload;
+pub mod python;
 pub mod rewind;
 pub mod server;
 pub mod trace;

@@ -37,6 +37,7 @@ impl App {
             people: &event.people,
             body: &event.body,
             publisher: caller.name.as_str(),
+            now,
         };
         self.views.book(|book| contradictions(&new, &Known { book, fresh, known_at: u64::MAX }, law))
     }

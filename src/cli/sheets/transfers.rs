@@ -258,6 +258,6 @@ fn open(line: &pb::TransferLine, findings: &[pb::Finding]) -> Vec<String> {
     codes
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -441,5 +441,7 @@ closed! {
         ApproverIsPublisher = 16 "approver_is_publisher",
         /// A term is mapped to itself.
         MapsToItself = 17 "maps_to_itself",
+        /// A rule that keeps data for less long begins less than 72 hours after it is published.
+        ShortenedTooSoon = 18 "shortened_too_soon",
     }
 }

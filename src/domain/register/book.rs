@@ -34,6 +34,11 @@ impl Version {
         Version { position, recorded_at, from: begins(&body, at), at, envelope, body, retracted_by: None }
     }
 
+    /// Whether it stands in the log.
+    pub fn is_recorded(&self) -> bool {
+        self.position != Version::UNRECORDED
+    }
+
     pub fn act(&self) -> Act {
         // A book holds no other events.
         of(self.body.event_type()).map_or(Act::Adds, |(_, act)| act)

@@ -7,6 +7,7 @@
 mod approval;
 mod mechanism;
 mod references;
+mod shortening;
 mod times;
 mod versions;
 
@@ -26,6 +27,8 @@ pub struct Proposal<'a> {
     pub body: &'a Body,
     /// The name under which its publisher is known to custody.
     pub publisher: &'a str,
+    /// When it is recorded.
+    pub now: Timestamp,
 }
 
 /// One thing that a change contradicts.
@@ -163,6 +166,11 @@ impl fmt::Display for Contradiction {
                 f.write_str("names no staff: a shorter period has to be approved by somebody")?
             }
             Reason::ApproverIsPublisher => f.write_str("names only the publisher, who may not approve it")?,
+            Reason::ShortenedTooSoon => write!(
+                f,
+                "data would be kept for less long than by {kind} {id}: this begins at least 72 hours after it is \
+                 published"
+            )?,
             Reason::MapsToItself => write!(f, "{kind} {id} is mapped to itself")?,
         }
         if let Some(position) = self.position {

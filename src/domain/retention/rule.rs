@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use chrono::{Datelike, Days, Months, NaiveDate};
 
-use crate::domain::event::{PeriodUnit, RetentionRule, RuleKind, RuleMatch};
+use crate::domain::event::{Period, PeriodUnit, RetentionRule, RuleKind, RuleMatch};
 use crate::domain::id::{Id, Regime};
 use crate::domain::retention::Case;
 use crate::domain::time::{Timestamp, midnight};
@@ -134,14 +134,18 @@ impl<'a> Version<'a> {
         if period.count == 0 && !year_end {
             return anchor;
         }
-        let day = anchor.local_date(*tz);
-        let first = if *year_end { NaiveDate::from_ymd_opt(day.year(), 12, 31) } else { Some(day) };
-        let last = first.and_then(|first| match period.unit {
-            PeriodUnit::Days => first.checked_add_days(Days::new(period.count.into())),
-            PeriodUnit::Months => first.checked_add_months(Months::new(period.count)),
-            PeriodUnit::Years => first.checked_add_months(Months::new(period.count.saturating_mul(12))),
-        });
+        let last = last_day(*period, *year_end, anchor.local_date(*tz));
         // A period that ends beyond the calendar does not end.
         last.and_then(|last| last.succ_opt()).map_or(Timestamp::LAST, |after| midnight(after, *tz))
+    }
+}
+
+/// The last day on which a period runs that begins on a day; `None` beyond the calendar.
+pub fn last_day(period: Period, year_end: bool, day: NaiveDate) -> Option<NaiveDate> {
+    let first = if year_end { NaiveDate::from_ymd_opt(day.year(), 12, 31)? } else { day };
+    match period.unit {
+        PeriodUnit::Days => first.checked_add_days(Days::new(period.count.into())),
+        PeriodUnit::Months => first.checked_add_months(Months::new(period.count)),
+        PeriodUnit::Years => first.checked_add_months(Months::new(period.count.saturating_mul(12))),
     }
 }

@@ -1,16 +1,14 @@
 //! Who has to approve what: a shorter retention period somebody else than its publisher, an annulment never its
 //! publisher (`domain.md` 2.2).
 
-use super::{Contradiction, Reason, Subject};
-use crate::domain::event::{Body, Period, PeriodUnit, Person, RegisterKind, RetentionRule, Role};
+use super::{Contradiction, Reason, Subject, shortening};
+use crate::domain::event::{Body, Person, Role};
 use crate::domain::id::Id;
-use crate::domain::register::Act;
 
 pub(super) fn check(subject: &Subject<'_>, found: &mut Vec<Contradiction>) {
     let needed = match subject.new.body {
         Body::RetentionRuleAnnulled(_) => true,
-        Body::RetentionRulePublished(body) => body.rule.as_ref().is_some_and(|rule| shortens(subject, rule)),
-        _ => false,
+        _ => shortening::of(subject).is_some(),
     };
     if !needed {
         return;
@@ -37,27 +35,4 @@ fn approvers(subject: &Subject<'_>) -> (usize, usize) {
         })
     };
     (staff().count(), staff().filter(|person| !is_publisher(person)).count())
-}
-
-/// Whether a rule keeps data for less long than the version that it takes over from.
-fn shortens(subject: &Subject<'_>, new: &RetentionRule) -> bool {
-    let Some(replaced) = &new.replaces else { return false };
-    let versions = subject.known.versions(RegisterKind::RetentionRule, replaced.as_str());
-    let last = versions.iter().rfind(|version| version.act() == Act::Registers);
-    match last.map(|version| &version.body) {
-        Some(Body::RetentionRulePublished(body)) => {
-            body.rule.as_ref().is_some_and(|old| days(new.period) < days(old.period))
-        }
-        _ => false,
-    }
-}
-
-/// About how many days a period has: 400 years of the calendar have 146,097.
-fn days(period: Period) -> u64 {
-    let count = u64::from(period.count);
-    match period.unit {
-        PeriodUnit::Days => count,
-        PeriodUnit::Months => count * 146_097 / 4_800,
-        PeriodUnit::Years => count * 146_097 / 400,
-    }
 }

@@ -1,5 +1,7 @@
 //! Each contradiction with what raises it and a near miss.
 
+mod shortening;
+
 use super::*;
 use crate::domain::event::catalogue::*;
 use crate::domain::event::*;
@@ -58,7 +60,7 @@ impl House {
 
     fn asked(&self, controller: &str, at: Timestamp, people: &[Person], body: Body) -> Vec<String> {
         let envelope = envelope(controller, at);
-        let new = Proposal { envelope: &envelope, people, body: &body, publisher: "li" };
+        let new = Proposal { envelope: &envelope, people, body: &body, publisher: "li", now: at };
         let fresh = Book::default();
         let found = contradictions(
             &new,
@@ -436,7 +438,7 @@ fn what_was_taken_back_counts_for_nothing_and_what_stands_before_in_a_batch_does
         recipient("hq", "CN"),
     ));
     let (envelope, body) = (envelope("kstar", day(100)), activity("photo", "solar", &["hq"]));
-    let new = Proposal { envelope: &envelope, people: &[], body: &body, publisher: "li" };
+    let new = Proposal { envelope: &envelope, people: &[], body: &body, publisher: "li", now: day(100) };
     assert_eq!(
         contradictions(&new, &Known { book: &house.book, fresh: &fresh, known_at: u64::MAX }, law::first()),
         []

@@ -1,8 +1,12 @@
-//! Ends that lie before their beginnings.
+//! Ends that lie before their beginnings, and a shorter period that begins before anybody could have stopped it.
 
-use super::{Contradiction, Reason, Subject};
+use super::{Contradiction, Reason, Subject, shortening};
 use crate::domain::event::Body;
 use crate::domain::register::Act;
+use crate::domain::time::MS_PER_HOUR;
+
+/// How long a shorter period is to be seen before it begins (`domain.md` 4.4, step 2).
+const NOTICE_MS: i64 = 72 * MS_PER_HOUR;
 
 pub(super) fn check(subject: &Subject<'_>, found: &mut Vec<Contradiction>) {
     let new = subject.new;
@@ -26,6 +30,19 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Vec<Contradiction>) {
         found.push(subject.own(field, Reason::EndsBeforeStart, None));
     }
     stop(subject, found);
+    notice(subject, found);
+}
+
+/// A version that shortens begins 72 hours after it is recorded, whatever day its publisher gives it; one without a
+/// first day was always in force. Where it was published together with what it shortens there is nothing to wait for.
+fn notice(subject: &Subject<'_>, found: &mut Vec<Contradiction>) {
+    let shortened = shortening::of(subject).filter(|shortened| shortened.stood_before());
+    let Some(shortened) = shortened.filter(|_| subject.from < subject.new.now.plus_ms(NOTICE_MS)) else {
+        return;
+    };
+    let mut early = subject.own("rule.from", Reason::ShortenedTooSoon, Some(shortened.by));
+    early.id = shortened.id().to_owned();
+    found.push(early);
 }
 
 /// An entry ends, or is suspended, after it was registered first. An annulment reaches back by its nature.
