@@ -7,6 +7,7 @@
 
 mod facts;
 mod house;
+mod judging;
 mod sweep;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use crate::domain::datum::DatumKey;
 use crate::domain::event::Title;
 use crate::domain::id::{Id, SubjectId};
-use crate::domain::retention::{Act, Case, Decision, Explanation, Fact, Reason, State, decide, explain};
+use crate::domain::retention::{
+    Act, Case, Decision, Explanation, Fact, Judged, Reason, State, decide, explain, judge,
+};
 use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::ask::Ask;
@@ -23,6 +26,7 @@ use crate::views::group::Group;
 use crate::views::report::Line;
 
 pub use house::House;
+pub(super) use judging::{Judgement, Judging};
 pub use sweep::{Change, Held, Sweep};
 
 use facts::Gathered;
@@ -116,6 +120,10 @@ impl Person {
 
     pub fn decide(&self, key: &DatumKey, now: Timestamp) -> Decision {
         decide(&self.case(key, &self.facts(key), now))
+    }
+
+    pub fn judge(&self, key: &DatumKey, now: Timestamp) -> Judged {
+        judge(&self.case(key, &self.facts(key), now))
     }
 
     /// `None` for what was never collected under this name.

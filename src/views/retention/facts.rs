@@ -211,13 +211,13 @@ impl Reader<'_> {
             }
             Body::AuthorityDeletionOrdered(body) => {
                 let Some(order) = body.order_ref.clone().or_else(|| body.order_id.clone()) else { return };
-                Act::DeletionOrdered { of: of!(body), order }
+                Act::DeletionOrdered { of: of!(body), order, authority: body.authority.clone() }
             }
             Body::ErasureExecuted(body) => {
-                Act::Executed { of: of!(body), collected_before: body.collected_before }
+                Act::Executed { of: of!(body), collected_before: body.collected_before, anonymised: false }
             }
             Body::AnonymisationExecuted(body) => {
-                Act::Executed { of: of!(body), collected_before: body.collected_before }
+                Act::Executed { of: of!(body), collected_before: body.collected_before, anonymised: true }
             }
             Body::ErasureDeferred(body) => {
                 let technical = body.reason.as_ref().is_some_and(|reason| reason.as_str() == "technical");
