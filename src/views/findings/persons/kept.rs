@@ -118,14 +118,25 @@ impl Pass<'_> {
                 &alone
             }
         };
+        let wrongs = self.wrongs(keeping, of, true)?;
+        let places = match with_places && !wrongs.0.is_empty() {
+            true => self.places(keeping, of, &wrongs)?,
+            false => BTreeMap::new(),
+        };
+        Ok(wrongs.0.into_iter().map(|(name, place)| hit(name, place, &places)).collect())
+    }
+
+    /// Everything that is wrong about one person, by the rows if they may tell it.
+    fn wrongs(&self, keeping: &Keeping<'_>, of: &Of, by_rows: bool) -> Result<Wrongs, Error> {
         // What a device did while it was lent counts as somebody else's.
         let counts = |event: &Decoded| {
             let part = mine(&of.group, event).first().map(|part| &event.parts[usize::from(*part)]);
             let whose = part.and_then(|part| part.subject);
             !whose.is_some_and(|who| of.is_lent(who, event.at))
         };
+        let some = !by_rows || of.lends();
         let Judgement { lines, data } =
-            keeping.judging.of(&of.group, if of.lends() { Some(&counts) } else { None })?;
+            keeping.judging.of(&of.group, if some { Some(&counts) } else { None })?;
         let mut wrongs = Wrongs::default();
         for (key, judged) in &data {
             self.datum(keeping, key, judged, &mut wrongs);
@@ -136,11 +147,18 @@ impl Pass<'_> {
             self.holds(keeping.now, &past, &mut wrongs);
             self.instructions(keeping.now, &past, &mut wrongs);
         }
-        let places = match with_places && !wrongs.0.is_empty() {
-            true => self.places(keeping, of, &wrongs)?,
-            false => BTreeMap::new(),
-        };
-        Ok(wrongs.0.into_iter().map(|(name, place)| hit(name, place, &places)).collect())
+        Ok(wrongs)
+    }
+
+    /// For tests: what is wrong by the rows, and by the records.
+    #[cfg(test)]
+    pub(super) fn kept_both_ways(&self, of: &Of) -> Result<Vec<Vec<Hit>>, Error> {
+        let ways = self.keeping.iter().flat_map(|keeping| [(keeping, true), (keeping, false)]);
+        ways.map(|(keeping, by_rows)| {
+            let wrongs = self.wrongs(keeping, of, by_rows)?;
+            Ok(wrongs.0.into_iter().map(|(name, place)| hit(name, place, &BTreeMap::new())).collect())
+        })
+        .collect()
     }
 
     /// What is wrong about one datum.
