@@ -1,7 +1,7 @@
-//! What is wrong about single people: consent, notice, choice, children. Everybody's row is looked at, one person
-//! at a time, so that memory stays flat. Where a tally has one answer from its first instant to its last, the row
-//! is enough; else, and where something was recorded so late that it may have been missed, the person's own records
-//! are read.
+//! What is wrong about single people: consent, notice, choice, children, and how long their data are kept.
+//! Everybody's row is looked at, one person at a time, so that memory stays flat. Where a tally has one answer from
+//! its first instant to its last, the row is enough; else, and where something was recorded so late that it may have
+//! been missed, the person's own records are read.
 //!
 //! Those merged count as one person, and a linked device counts for its time (`views/group.rs`). People who were
 //! erased have no row: their erasures say what had been found (`views/erased.rs`).
