@@ -33,6 +33,9 @@ pub struct Ask {
     pub applied: u64,
 }
 
+/// What is done with each record and its lines.
+type EachRecord<'e> = dyn FnMut(&Decoded, Vec<Line>) -> Result<(), Error> + 'e;
+
 /// Records decoded at once while looking for evidence.
 const PAGE: usize = 64;
 
@@ -145,7 +148,7 @@ impl Ask {
         &self,
         group: &Group,
         known_at: u64,
-        each: &mut dyn FnMut(&Decoded, Vec<Line>) -> Result<(), Error>,
+        each: &mut EachRecord<'_>,
     ) -> Result<(), Error> {
         self.reach.decode_all(&self.positions(group, known_at)?, |event| {
             let mut state = State::default();

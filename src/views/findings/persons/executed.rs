@@ -75,7 +75,7 @@ impl Pass<'_> {
                 _ => false,
             };
             if let Some(since) = stale_since(body, at, now)
-                && !past.iter().any(|other| ends(other))
+                && !past.iter().any(ends)
             {
                 to.add(HOLD, hold_key(body), since, position);
             }
