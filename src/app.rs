@@ -14,6 +14,7 @@ pub mod exports;
 pub mod findings;
 pub mod fsck;
 pub mod house;
+pub mod instructions;
 pub mod jobs;
 pub mod keys;
 pub mod law;
@@ -22,6 +23,7 @@ pub mod locators;
 pub mod matter;
 pub mod mirror;
 pub mod own;
+pub mod plans;
 pub mod processing;
 pub mod questions;
 pub mod record;
@@ -33,6 +35,7 @@ pub mod rules;
 pub mod scrub;
 pub mod status;
 pub mod subjects;
+pub mod sweep;
 pub mod terms;
 pub mod vault_mark;
 pub mod watch;
@@ -76,6 +79,11 @@ pub struct App {
     /// Held to read by whoever records, from asking for keys until the log has the records, so that
     /// an erasure can wait for them.
     pub(crate) recording: tokio::sync::RwLock<()>,
+    /// Held to read by whoever records what keeps data, and to write by whoever decides that data go, until that is
+    /// in the log: the one place at which a hold is asked for before something is destroyed.
+    pub(crate) deciding: tokio::sync::RwLock<()>,
+    pub(crate) leases: instructions::Leases,
+    pub(crate) thresholds: crate::domain::plan::Thresholds,
     /// Held by whoever checks and records register events, so that no two of them contradict each other.
     pub(crate) registering: tokio::sync::Mutex<()>,
     pub(crate) keys: keys::Rotation,
@@ -105,6 +113,7 @@ pub struct Ports {
     pub erasures: erase::Erasures,
     pub backups: backup::Backups,
     pub keys: keys::Rotation,
+    pub thresholds: crate::domain::plan::Thresholds,
     /// `None` where the stores have no second copy.
     pub mirror: Option<Arc<dyn mirror::Mirror>>,
 }
@@ -129,6 +138,9 @@ impl App {
             erasures: Arc::new(ports.erasures),
             backups: ports.backups,
             recording: tokio::sync::RwLock::default(),
+            deciding: tokio::sync::RwLock::default(),
+            leases: instructions::Leases::default(),
+            thresholds: ports.thresholds,
             registering: tokio::sync::Mutex::default(),
             recovering: AtomicBool::new(false),
             keys: ports.keys,

@@ -31,6 +31,7 @@ pub struct Config {
     pub limits: Limits,
     pub disk: Disk,
     pub exports: Exports,
+    pub retention: Retention,
     pub backup: Backup,
     pub mirror: Mirror,
     pub jobs: Jobs,
@@ -118,6 +119,15 @@ pub struct Disk {
     pub reserve_percent: u64,
 }
 
+/// When somebody has to approve a plan of erasure because of its size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// More items than these.
+    pub approve_above_items: u64,
+    /// More than so many of a hundred of what the service holds.
+    pub approve_above_percent: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exports {
     pub keep_hours: u64,
@@ -180,6 +190,7 @@ impl Default for Config {
             },
             disk: Disk { reserve_bytes: 2 << 30, reserve_percent: 5 },
             exports: Exports { keep_hours: 72 },
+            retention: Retention { approve_above_items: 1_000, approve_above_percent: 5 },
             backup: Backup::default(),
             mirror: Mirror { directory: None, on_failure: OnFailure::Stop, anew: false },
             jobs: Jobs::default(),
@@ -357,6 +368,10 @@ impl Config {
             if !(least..=3_650).contains(&days) {
                 problems.push(format!("{key} is {days}: from {least} to 3650"));
             }
+        }
+        if self.retention.approve_above_percent > 100 {
+            let percent = self.retention.approve_above_percent;
+            problems.push(format!("retention.approve_above_percent is {percent}: at most 100"));
         }
         if self.disk.reserve_percent > 90 {
             problems.push(format!("disk.reserve_percent is {}: at most 90", self.disk.reserve_percent));

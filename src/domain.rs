@@ -2,13 +2,16 @@
 
 pub mod consent;
 pub mod datum;
+pub mod disclosure;
 pub mod erasure;
 pub mod event;
 pub mod finding;
 pub mod id;
 pub mod identity;
+pub mod instruction;
 pub mod law;
 pub mod personal;
+pub mod plan;
 pub mod policy_defect;
 pub mod register;
 pub mod retention;

@@ -7,13 +7,16 @@
 //!
 //! To add a job: a file here with an `impl Job`, its line in `all`, and its line in `config/default.toml`.
 
+pub mod ack_chaser;
 pub mod cn_counter;
 pub mod detector;
 pub mod driver;
 pub mod emitter_watch;
+pub mod evidence_sweep;
 pub mod leader;
 pub mod ledger_verify;
 pub mod mechanism_watch;
+pub mod retention_sweep;
 pub mod review_reminder;
 pub mod run;
 pub mod schedule;
@@ -40,6 +43,10 @@ pub fn all() -> Vec<Arc<dyn Job>> {
         Arc::new(emitter_watch::EmitterWatch),
         Arc::new(mechanism_watch::MechanismWatch),
         Arc::new(cn_counter::CnCounter),
+        Arc::new(retention_sweep::RetentionSweep),
+        Arc::new(retention_sweep::ServiceEndSweep),
+        Arc::new(ack_chaser::AckChaser),
+        Arc::new(evidence_sweep::EvidenceSweep),
         Arc::new(review_reminder::ReviewReminder),
         Arc::new(vault_scrub::VaultScrub),
         Arc::new(ledger_verify::LedgerVerify),

@@ -39,6 +39,7 @@ use crate::api::retention::Retention as RetentionApi;
 use crate::api::subjects::Subjects;
 use crate::api::term_inbox::TermInbox as TermsApi;
 use crate::api::transfers::Transfers as TransfersApi;
+use crate::api::{instructions::Instructions as InstructionApi, plans::Plans as PlanApi};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -222,6 +223,8 @@ fn routes(
         .add_service(Guarded::new(TransfersApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(QuestionsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(RetentionApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(PlanApi::new(app()).into_server(), gate))
+        .add_service(Guarded::new(InstructionApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(TermsApi::new(app()).into_server(), gate))
         .add_service(Guarded::new(JobsApi::new(app(), Arc::clone(jobs)).into_server(), gate))
         .add_service(Guarded::new(KeysApi::new(app()).into_server(), gate))

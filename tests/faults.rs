@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use custody::cli::client::Client;
 use custody::pb;
@@ -129,11 +130,21 @@ fn a_full_disk_is_said_and_recording_goes_on_when_there_is_room() {
             ..Default::default()
         };
         client.subjects().get_subject_report(request).await.unwrap();
-        let status = status(&client).await;
-        assert!(status.alarms.is_empty(), "{:?}", status.alarms);
+        no_alarm_is_left(&client).await;
     });
     served.stop();
     assert_checks(&sandbox.root().join("data"));
+}
+
+/// What failed while the disk was full, such as a checkpoint, is tried again within its own time.
+async fn no_alarm_is_left(client: &Client) {
+    for _ in 0..900 {
+        if status(client).await.alarms.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("alarms that do not end: {:?}", status(client).await.alarms);
 }
 
 /// Erasing needs room, too, for its events and its tomb: on a full disk it says so, and is carried
@@ -176,8 +187,7 @@ fn an_erasure_on_a_full_disk_is_carried_through_later() {
         let others: Acknowledged =
             kept.into_iter().enumerate().filter(|(n, _)| *n != 3).map(|(_, k)| k).collect();
         assert_kept(&client, &others).await;
-        let status = status(&client).await;
-        assert!(status.alarms.is_empty(), "{:?}", status.alarms);
+        no_alarm_is_left(&client).await;
     });
     served.stop();
     assert_checks(&sandbox.root().join("data"));

@@ -1,6 +1,6 @@
 //! Which role may call what: one table, which a test compares with every RPC of the API.
 
-use crate::app::Role::{Auditor, Emitter, Officer, Operator, Regulator, SubjectApp};
+use crate::app::Role::{Auditor, Emitter, Officer, Operator, Recipient, Regulator, SubjectApp};
 use crate::app::{Caller, Error, Role};
 
 /// An RPC with the roles that may call it.
@@ -44,6 +44,13 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.IngestService/BatchRecordEvents", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/RecordEvent", &[Emitter, Officer]),
     rpc_of("/custody.v1.IngestService/StreamEvents", &[Emitter, Officer]),
+    rpc_of("/custody.v1.InstructionService/AcknowledgeInstruction", &[Emitter, Recipient, Officer]),
+    rpc_of("/custody.v1.InstructionService/BeginInstruction", &[Emitter, Recipient, Officer]),
+    rpc_of("/custody.v1.InstructionService/IssueInstructions", &[Officer]),
+    rpc_of("/custody.v1.InstructionService/ListInstructions", &[Emitter, Recipient, Officer, Auditor]),
+    rpc_of("/custody.v1.InstructionService/ReassignInstruction", &[Officer]),
+    rpc_of("/custody.v1.InstructionService/TakeInstructions", &[Emitter, Recipient, Officer]),
+    rpc_of("/custody.v1.InstructionService/WatchInstructions", &[Emitter, Recipient, Officer]),
     rpc_of("/custody.v1.JobService/ListJobRuns", &[Operator]),
     rpc_of("/custody.v1.JobService/ListJobs", &[Operator]),
     rpc_of("/custody.v1.JobService/RunJob", &[Operator]),
@@ -62,6 +69,12 @@ const TABLE: &[Rpc] = &[
     rpc_of("/custody.v1.LedgerService/GetInclusionProof", &[Officer, Auditor, Regulator, Operator]),
     rpc_of("/custody.v1.LedgerService/ListCheckpoints", &[Officer, Auditor, Regulator, Operator]),
     rpc_of("/custody.v1.LedgerService/PublishCheckpoint", &[Operator]),
+    rpc_of("/custody.v1.PlanService/ApprovePlan", &[Officer]),
+    rpc_of("/custody.v1.PlanService/GetPlan", &[Officer, Auditor]),
+    rpc_of("/custody.v1.PlanService/ListPlanItems", &[Officer, Auditor]),
+    rpc_of("/custody.v1.PlanService/ListPlans", &[Officer, Auditor]),
+    rpc_of("/custody.v1.PlanService/PlanErasures", &[Officer]),
+    rpc_of("/custody.v1.PlanService/RejectPlan", &[Officer]),
     rpc_of("/custody.v1.ProcessingService/GetAppLists", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.ProcessingService/ListProcessingRecords", &[Officer, Auditor, Regulator]),
     rpc_of("/custody.v1.ProcessingService/ListProcessorRecords", &[Officer, Auditor, Regulator]),
@@ -139,10 +152,16 @@ mod tests {
             TABLE.iter().filter(|rpc| rpc.admit(&caller).is_ok()).map(|rpc| rpc.path).collect()
         };
         assert!(
-            may(Emitter).iter().all(|path| ["IngestService", "/CheckUse", "/RetractEvents"]
-                .iter()
-                .any(|its| path.contains(its))),
-            "an emitter records, asks before it acts, and takes back what was wrong"
+            may(Emitter).iter().all(|path| {
+                ["IngestService", "InstructionService", "/CheckUse", "/RetractEvents"]
+                    .iter()
+                    .any(|its| path.contains(its))
+            }),
+            "an emitter records, asks before it acts, takes back what was wrong, and does what it is told"
+        );
+        assert!(
+            may(Role::Recipient).iter().all(|path| path.contains("InstructionService")),
+            "a recipient does what it is told"
         );
         assert!(
             may(Operator).iter().all(|path| {

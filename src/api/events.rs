@@ -249,3 +249,11 @@ fn sealed_fields(body: &Body) -> HashMap<String, String> {
     body.visit(&mut opened);
     opened.0
 }
+
+/// One field of a request, read from its text.
+pub(crate) fn read<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, Error>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|why: T::Err| Error::invalid(field, why))
+}

@@ -1,11 +1,10 @@
 //! Findings, their rules, and what officers do about them.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::api::events::{known_before, page_size};
+use crate::api::events::{known_before, page_size, read};
 use crate::api::guard::Call;
 use crate::api::page::Token;
 use crate::api::terms::{maybe, time};
@@ -149,13 +148,6 @@ impl Findings {
         let decision = Decision { key: read("key", key)?, state, reason, note: Some(note) };
         self.app.decide_finding(&call.caller, decision).await
     }
-}
-
-fn read<T: FromStr>(field: &'static str, text: &str) -> Result<T, Error>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse().map_err(|why: T::Err| Error::invalid(field, why))
 }
 
 fn basis(all: &Found) -> pb::FindingBasis {

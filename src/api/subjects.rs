@@ -90,7 +90,11 @@ impl Subjects {
         let name = name.ok_or_else(|| Error::invalid("subject", "is required"))?;
         let answer =
             self.app.report(&call.caller, &name, options, request.at_least, opening.as_ref()).await?;
-        Ok(pb::GetSubjectReportResponse { report: Some(report::subject_report(answer)) })
+        let mut report = report::subject_report(answer);
+        if call.caller.speaks_to_the_person() {
+            report.evidence.iter_mut().for_each(without_place);
+        }
+        Ok(pb::GetSubjectReportResponse { report: Some(report) })
     }
 
     async fn list(
@@ -122,8 +126,12 @@ impl Subjects {
         let name = name.ok_or_else(|| Error::invalid("subject", "is required"))?;
         let (evidence, next, applied) =
             self.app.subject_events(&call.caller, &name, wanted, opening.as_ref()).await?;
+        let mut events: Vec<_> = evidence.into_iter().map(events::evidence_event).collect();
+        if call.caller.speaks_to_the_person() {
+            events.iter_mut().for_each(without_place);
+        }
         Ok(pb::ListSubjectEventsResponse {
-            events: evidence.into_iter().map(events::evidence_event).collect(),
+            events,
             next_page_token: next.map(|next| Token::write(next, &question)).unwrap_or_default(),
             computed_at: applied,
         })
@@ -153,6 +161,12 @@ impl Subjects {
         });
         Ok(pb::FindSubjectResponse { candidates: candidates.collect() })
     }
+}
+
+/// No position, and nothing that leads to one, so that no gap shows (`domain.md` 6.7).
+fn without_place(event: &mut pb::EvidenceEvent) {
+    (event.position, event.retracted_by) = (0, None);
+    event.leaf_hash.clear();
 }
 
 pub(crate) fn name(

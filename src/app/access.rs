@@ -109,6 +109,11 @@ impl Caller {
         self.roles.contains(&role)
     }
 
+    /// Whether whatever it is told reaches the person it asks about.
+    pub fn speaks_to_the_person(&self) -> bool {
+        self.has(Role::SubjectApp) && !self.has(Role::Officer) && !self.has(Role::Auditor)
+    }
+
     /// Whether sealed fields may be opened for it, once the read is recorded.
     pub fn may_open(&self) -> Result<(), Error> {
         if self.has(Role::Officer) || self.has(Role::SubjectApp) {

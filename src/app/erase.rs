@@ -18,6 +18,7 @@
 mod certificate;
 mod evidence;
 mod letter;
+mod needless;
 mod rest;
 mod steps;
 mod tallies;

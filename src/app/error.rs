@@ -68,6 +68,10 @@ pub enum Error {
     EventNotFound,
     #[error("nothing of this key is found")]
     FindingNotFound,
+    #[error("there is no such plan")]
+    PlanNotFound,
+    #[error("no instruction of this id was given to this addressee")]
+    InstructionNotFound,
     #[error("there is no such entry in this register")]
     RegisterEntryNotFound,
     #[error("no checkpoint of this size was published")]
@@ -180,6 +184,8 @@ impl Error {
             Error::SubjectNotFound
             | Error::EventNotFound
             | Error::FindingNotFound
+            | Error::PlanNotFound
+            | Error::InstructionNotFound
             | Error::RegisterEntryNotFound
             | Error::CheckpointNotFound
             | Error::ExportNotFound => Code::NotFound,
@@ -204,6 +210,8 @@ impl Error {
             Error::SubjectNotFound => "subject_not_found",
             Error::EventNotFound => "event_not_found",
             Error::FindingNotFound => "finding_not_found",
+            Error::PlanNotFound => "plan_not_found",
+            Error::InstructionNotFound => "instruction_not_found",
             Error::RegisterEntryNotFound => "register_entry_not_found",
             Error::CheckpointNotFound => "checkpoint_not_found",
             Error::ExportNotFound => "export_not_found",

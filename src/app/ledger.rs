@@ -55,6 +55,11 @@ impl App {
         Kept { witnessed: self.ledger.is_witnessed(&checkpoint), checkpoint: Arc::new(checkpoint) }
     }
 
+    /// The log's name in proofs; empty where nothing can be signed.
+    pub fn ledger_origin(&self) -> String {
+        self.ledger.origin().unwrap_or_default()
+    }
+
     /// A checkpoint over everything that is recorded now.
     pub async fn publish(&self) -> Result<Kept, Error> {
         let published = self.ledger.publish().await?;

@@ -1,5 +1,6 @@
 //! Events that custody itself records: what it opened, who read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::app::App;
@@ -8,10 +9,11 @@ use crate::app::error::Error;
 use crate::app::record::Receipt;
 use crate::domain::event::catalogue::{LogOpened, RecordsRead};
 use crate::domain::event::{ActorKind, Body, Envelope, Event, Person, ReadLevel, Role};
-use crate::domain::id::{EventId, Id};
+use crate::domain::id::{EventId, Id, SubjectId};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::personal::Personal;
-use crate::vault::Holder;
+use crate::domain::time::Timestamp;
+use crate::vault::{self, Holder};
 
 /// The emitter name of custody's own events. Nobody else may use it.
 pub const EMITTER: &str = "custody";
@@ -109,6 +111,31 @@ impl App {
         self.record_about(event, about).await
     }
 
+    /// Records events about one person each, in one batch; each says when it happened, and is named by its id. Of
+    /// people who are erased meanwhile nothing is recorded.
+    pub(crate) async fn record_own_each(
+        &self,
+        events: Vec<(EventId, Timestamp, Body, SubjectId)>,
+    ) -> Result<Vec<Receipt>, Error> {
+        let mut about = Vec::with_capacity(events.len());
+        let mut holders: HashMap<SubjectId, Arc<Holder>> = HashMap::new();
+        for (id, at, body, subject) in events {
+            let holder = match holders.get(&subject) {
+                Some(holder) => Arc::clone(holder),
+                None => match self.vault.holder(subject).await {
+                    Ok(holder) => holder,
+                    Err(vault::Error::NotFound) => continue,
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            holders.insert(subject, Arc::clone(&holder));
+            let envelope = Envelope { occurred_at: at, ..self.own_envelope(id, ActorKind::System)? };
+            let people = vec![Person { role: Role::DataSubject, identifiers: Vec::new() }];
+            about.push((Event { envelope, people, body }, holder));
+        }
+        if about.is_empty() { Ok(Vec::new()) } else { self.record_about_each(about).await }
+    }
+
     fn own_envelope(&self, id: EventId, actor: ActorKind) -> Result<Envelope, Error> {
         let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
         Ok(Envelope {
@@ -151,7 +178,7 @@ pub(crate) fn staff_named(name: &Id) -> Person {
 }
 
 /// A UUIDv7 of the clock's own time.
-pub(crate) fn event_id(now: crate::domain::time::Timestamp) -> Result<EventId, Error> {
+pub(crate) fn event_id(now: Timestamp) -> Result<EventId, Error> {
     let salt = crate::record::Salt::random()?;
     let mut random = [0u8; 10];
     random.copy_from_slice(&salt.0[..10]);

@@ -119,6 +119,7 @@ impl App {
             let places: Vec<usize> = checked.iter().map(|checked| checked.at).collect();
             fail_all(&mut answers, &places, error);
         } else if !checked.is_empty() {
+            let _keeping = self.keeping(&checked).await;
             let _recording = self.recording.read().await;
             match self.attribute_and_seal(caller, checked, now, &mut answers).await {
                 Ok(ready) => self.append(ready, &mut answers).await,
@@ -141,14 +142,7 @@ impl App {
         let mut answers: Answers = vec![None];
         for new in self.answer_known(vec![checked], &mut answers).await {
             let (epoch, key) = self.keyring.active_index(now).map_err(|e| Error::fault("keyring", e))?;
-            let person = |holder: &Arc<Holder>| Resolution {
-                holder: Some(Arc::clone(holder)),
-                created: false,
-                marks: Vec::new(),
-                conflicts: Vec::new(),
-                late_for_erased: false,
-            };
-            let mut people: Vec<Resolution> = about.iter().map(person).collect();
+            let mut people: Vec<Resolution> = about.iter().map(known).collect();
             let others = entries(&new.event, false, None).into_iter().skip(about.len()).collect::<Vec<_>>();
             if !others.is_empty() {
                 people.extend(self.vault.resolve(others).await?);
@@ -159,6 +153,36 @@ impl App {
         }
         count(&answers);
         answers.pop().flatten().unwrap_or_else(|| Err(Error::internal("no_answer")))
+    }
+
+    /// The same of many events, each about one person, in one batch. Their ids are new.
+    pub(crate) async fn record_about_each(
+        &self,
+        events: Vec<(Event, Arc<Holder>)>,
+    ) -> Result<Vec<Receipt>, Error> {
+        let now = self.clock.now();
+        let (epoch, key) = self.keyring.active_index(now).map_err(|e| Error::fault("keyring", e))?;
+        let key = IndexKey::new(epoch, &key);
+        let _recording = self.recording.read().await;
+        let mut answers: Answers = events.iter().map(|_| None).collect();
+        let mut ready = Vec::with_capacity(events.len());
+        for ((at, (event, holder)), salt) in events.into_iter().enumerate().zip(Salt::many(answers.len())?) {
+            let fingerprint = self.fingerprinter.of(&event)?;
+            let checked = Checked { at, event: Box::new(event), fingerprint };
+            ready.push(self.seal_one(checked, vec![known(&holder)], (now, salt), &key).await?);
+        }
+        self.append(ready, &mut answers).await;
+        count(&answers);
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| Err(Error::internal("no_answer"))))
+            .collect()
+    }
+
+    /// Held while what keeps data is recorded, so that nobody decides meanwhile that they go.
+    async fn keeping(&self, checked: &[Checked]) -> Option<tokio::sync::RwLockReadGuard<'_, ()>> {
+        let keeps = |one: &Checked| rules::keeps_data(one.event.body.event_type());
+        if checked.iter().any(keeps) { Some(self.deciding.read().await) } else { None }
     }
 
     fn check(
@@ -429,6 +453,17 @@ impl App {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Somebody who need not be looked up.
+fn known(holder: &Arc<Holder>) -> Resolution {
+    Resolution {
+        holder: Some(Arc::clone(holder)),
+        created: false,
+        marks: Vec::new(),
+        conflicts: Vec::new(),
+        late_for_erased: false,
     }
 }
 

@@ -77,6 +77,11 @@ pub fn goes_on_at_reserve(event: &Event) -> bool {
     )
 }
 
+/// What keeps data that would have to go.
+pub fn keeps_data(event_type: EventType) -> bool {
+    matches!(event_type, EventType::LegalHoldPlaced | EventType::RestrictionApplied)
+}
+
 /// How far a device's clock is off, from the time it says it sent the event at.
 pub fn note_device_clock(event: &mut Event, sent_at: Option<Timestamp>, now: Timestamp) {
     if event.envelope.time_source == TimeSource::Device {

@@ -11,6 +11,7 @@ use crate::app::access::Caller;
 use crate::app::error::Error;
 use crate::app::locators::Located;
 use crate::app::own::Opening;
+use crate::domain::disclosure::tips_off;
 use crate::domain::event::{Body, EventType};
 use crate::domain::id::SubjectId;
 use crate::domain::identity::{Class, Identifier};
@@ -94,6 +95,13 @@ impl App {
             None => Error::SubjectNotFound,
         })?;
         report.stale = self.views.stale();
+        if caller.speaks_to_the_person() {
+            let before = report.other_acts.len();
+            report.other_acts.retain(|line| !tips_off(&line.body));
+            // A number must not tell either.
+            report.events -= (before - report.other_acts.len()) as u64;
+            report.evidence.retain(|view| !tips_off(&view.body));
+        }
         let evidence = std::mem::take(&mut report.evidence);
         let (mut identifiers, mut locators) = (Vec::new(), Vec::new());
         let evidence = match opening {
@@ -124,6 +132,7 @@ impl App {
     ) -> Result<(Vec<Evidence>, Option<u64>, u64), Error> {
         let subject = self.who(name, None).await?;
         self.at_least(wanted.at_least).await?;
+        let untold = caller.speaks_to_the_person();
         let (views, next, applied) = self
             .ask(move |ask| {
                 let (mut found, mut cursor, mut looked_at) = (Vec::new(), wanted.cursor, 0);
@@ -138,7 +147,7 @@ impl App {
                     looked_at += page.len();
                     for view in page {
                         cursor = Some(view.position + u64::from(wanted.oldest_first));
-                        if wanted.matches(&view) {
+                        if wanted.matches(&view) && !(untold && tips_off(&view.body)) {
                             found.push(view);
                         }
                         if found.len() == limit {

@@ -19,10 +19,12 @@ use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::export_service_client::ExportServiceClient;
 use crate::pb::finding_service_client::FindingServiceClient;
 use crate::pb::ingest_service_client::IngestServiceClient;
+use crate::pb::instruction_service_client::InstructionServiceClient;
 use crate::pb::job_service_client::JobServiceClient;
 use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::law_service_client::LawServiceClient;
 use crate::pb::ledger_service_client::LedgerServiceClient;
+use crate::pb::plan_service_client::PlanServiceClient;
 use crate::pb::processing_service_client::ProcessingServiceClient;
 use crate::pb::question_service_client::QuestionServiceClient;
 use crate::pb::register_service_client::RegisterServiceClient;
@@ -178,6 +180,14 @@ impl Client {
 
     pub fn questions(&self) -> QuestionServiceClient<Transport> {
         QuestionServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn plans(&self) -> PlanServiceClient<Transport> {
+        PlanServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub fn instructions(&self) -> InstructionServiceClient<Transport> {
+        InstructionServiceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub fn retention(&self) -> RetentionServiceClient<Transport> {

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::{
     Access, Backup, Config, Data, Disk, Exports, Group, Jobs, Keys, Ledger, Limits, Log, Mirror, Outside,
-    Problems, Server, Tls,
+    Problems, Retention, Server, Tls,
 };
 
 /// Every key with its default and what it means.
@@ -198,6 +198,10 @@ impl Draft {
             Keys { kek_days: self.count("keys.kek_days"), kek_keep_days: self.count("keys.kek_keep_days") };
         let on_failure = self.parsed("mirror.on_failure");
         let exports = Exports { keep_hours: self.count("exports.keep_hours") };
+        let retention = Retention {
+            approve_above_items: self.count("retention.approve_above_items"),
+            approve_above_percent: self.count("retention.approve_above_percent"),
+        };
         let (checkpoint_interval_ms, witness_timeout_ms) =
             (self.count("ledger.checkpoint_interval_ms"), self.count("ledger.witness_timeout_ms"));
         let plaintext = self.values["server.plaintext"].as_bool().unwrap_or(false);
@@ -224,6 +228,7 @@ impl Draft {
             limits,
             disk,
             exports,
+            retention,
             backup: Backup { directory: self.path("backup.directory") },
             mirror: Mirror { directory: self.path("mirror.directory"), on_failure: on_failure?, anew: false },
             jobs: Jobs::read(&self.values),

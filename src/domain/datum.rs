@@ -20,6 +20,8 @@ pub struct Selector {
     pub record_kind: Option<Id>,
     pub category: Option<Id>,
     pub slot: SlotSelector,
+    /// What is not named selects only what has none.
+    pub exact: bool,
 }
 
 /// Which slots an act is about.
@@ -57,11 +59,38 @@ impl Selector {
             record_kind: key.record_kind.clone(),
             category: Some(key.category.clone()),
             slot: key.slot.clone().map_or(SlotSelector::Unnamed, SlotSelector::Named),
+            exact: true,
         }
     }
 
+    /// The datum that it means, if it means exactly one.
+    pub fn datum(&self) -> Option<DatumKey> {
+        let slot = match &self.slot {
+            SlotSelector::All => return None,
+            SlotSelector::Unnamed => None,
+            SlotSelector::Named(slot) => Some(slot.clone()),
+        };
+        let category = self.category.clone().filter(|_| self.exact)?;
+        Some(DatumKey {
+            service: self.service.clone(),
+            record_kind: self.record_kind.clone(),
+            category,
+            slot,
+        })
+    }
+
+    /// As an event states it that means what it does not name to be none, not all.
+    pub fn exactly(self) -> Selector {
+        let slot = match self.slot {
+            SlotSelector::All => SlotSelector::Unnamed,
+            named => named,
+        };
+        Selector { slot, exact: true, ..self }
+    }
+
     pub fn holds(&self, key: &DatumKey) -> bool {
-        let fits = |wanted: &Option<Id>, has: Option<&Id>| wanted.is_none() || wanted.as_ref() == has;
+        let fits =
+            |wanted: &Option<Id>, has: Option<&Id>| wanted.as_ref() == has || wanted.is_none() && !self.exact;
         fits(&self.service, key.service.as_ref())
             && fits(&self.record_kind, key.record_kind.as_ref())
             && fits(&self.category, Some(&key.category))

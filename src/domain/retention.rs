@@ -28,8 +28,8 @@ use crate::domain::event::RetentionRule;
 use crate::domain::id::Id;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 
-pub use decision::{Action, Code, Decision, Plan, Reason, State};
-pub use episode::Ended;
+pub use decision::{Action, Code, Decision, Earlier, Plan, Reason, State};
+pub use episode::{Ended, HardEnd};
 pub use explain::{Candidate, Explanation, PurposeStanding, explain};
 pub use fact::{Act, Fact};
 pub use rule::in_force;
@@ -151,11 +151,17 @@ fn owed(
 ) -> Option<Wrong> {
     let overtaken_by = walked.overtaken_by()?;
     let earlier = history.without_collections_from(overtaken_by);
-    let before = Walk::through(&earlier, rules, case, false).verdict(case.now);
-    if before.state != State::Due {
-        return None;
+    let before = Walk::through(&earlier, rules, case, false);
+    let verdict = before.verdict(case.now);
+    let mut copy = Decision::of(&verdict, rules);
+    let mut overdue = None;
+    if verdict.state == State::Due {
+        copy.plan = plan(&before, &earlier, rules, case);
+        overdue = overrun(&copy, verdict.took_effect, case.now);
+        copy.findings.extend(overdue.iter().filter_map(|wrong| wrong.what.code()));
+        decision.owed = copy.due_at;
     }
-    let copy = Decision::of(&before, rules);
-    decision.owed = copy.due_at;
-    overrun(&copy, before.took_effect, case.now)
+    let collected_before = history.facts[overtaken_by].at;
+    decision.earlier = Some(Box::new(Earlier { decision: copy, collected_before }));
+    overdue
 }

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirlock::DirLock;
 use crate::disk::{FileSystem, Probe, Reserve, Rule};
+use crate::domain::plan::Thresholds;
 use crate::domain::time::{MS_PER_DAY, MS_PER_HOUR, Timestamp};
 use crate::export::shelf::Shelf;
 use crate::ledger::tlog::Policy;
@@ -120,6 +121,10 @@ impl Node {
                 }),
             ),
             keys: key_life(&config.keys)?,
+            thresholds: Thresholds {
+                items: config.retention.approve_above_items,
+                percent: config.retention.approve_above_percent,
+            },
             mirror: config.mirror.directory.as_ref().map(|_| {
                 Arc::new(stores::Mirrors::new(Arc::clone(&log), Arc::clone(&vault)))
                     as Arc<dyn crate::app::mirror::Mirror>

@@ -14,6 +14,7 @@ mod erasure;
 mod evidence;
 mod findings;
 mod fsck;
+mod instructions;
 mod jobs;
 mod keys;
 mod laws;
@@ -31,6 +32,7 @@ mod risen;
 mod scrub;
 mod sheets;
 mod vault_mark;
+mod year;
 
 struct Place {
     root: tempfile::TempDir,

@@ -11,11 +11,13 @@ use crate::domain::id::Id;
 use crate::domain::register::{self, Book};
 use crate::record::MarkUse;
 use crate::views::book;
+use crate::views::codec::Reader;
 use crate::views::decode::{Decoded, DecodedPart};
 use crate::views::erased;
 use crate::views::exported::{self, Exports};
 use crate::views::findings::Answers;
 use crate::views::fold::{self, fold};
+use crate::views::instructions;
 use crate::views::mark;
 use crate::views::occurrences::Occurrences;
 use crate::views::people::People;
@@ -53,6 +55,8 @@ pub struct Applier {
     pub(super) taken: Taken,
     pub(super) occurrences: Occurrences,
     exports: Exports,
+    /// Numbers in rows of their own, changed since the last commit.
+    counters: HashMap<Vec<u8>, u64>,
     zone: Zone,
     emitters: HashMap<Id, (Sequence, bool)>,
     shapes_were_full: bool,
@@ -86,6 +90,7 @@ impl Applier {
             taken: Taken::load(&reading)?,
             occurrences: Occurrences::new(store.clone()),
             exports: Exports::default(),
+            counters: HashMap::new(),
             store,
             shared,
             reach,
@@ -133,6 +138,9 @@ impl Applier {
             self.note_sequel(event)?;
         } else if special {
             self.take_back(event)?;
+        }
+        if instructions::is_about_one(event.event_type) {
+            self.queue(event)?;
         }
         for part in &event.parts {
             self.part(event, part, shape, retracted)?;
@@ -243,6 +251,17 @@ impl Applier {
         Ok(())
     }
 
+    /// Adds one to a number that stands in a row.
+    pub(super) fn count(&mut self, key: Vec<u8>) -> Result<(), Error> {
+        if !self.counters.contains_key(&key) {
+            let before = self.store.get(&key)?;
+            let before = before.map(|bytes| Reader::new(&bytes, "number").u64()).transpose()?;
+            self.counters.insert(key.clone(), before.unwrap_or(0));
+        }
+        self.counters.entry(key).and_modify(|count| *count += 1);
+        Ok(())
+    }
+
     fn erased_among(&mut self, event: &Decoded) -> Result<Vec<crate::domain::id::SubjectId>, Error> {
         let mut erased = Vec::new();
         for subject in event.data_subjects() {
@@ -288,6 +307,9 @@ impl Applier {
         }
         if self.next > 0 {
             batch.insert(&store::zone((self.next - 1) / ZONE), &self.zone.encode());
+        }
+        for (key, count) in self.counters.drain() {
+            batch.number(&key, count);
         }
         batch.number(meta::APPLIED, self.next);
         batch.number(meta::FORMAT, store::FORMAT);

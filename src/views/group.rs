@@ -94,6 +94,17 @@ impl Resolver<'_> {
         }
     }
 
+    /// As whom what happens to a handle counts: who it is after merges, and whoever it was linked to.
+    pub fn counts_as(&self, subject: SubjectId) -> Result<Vec<SubjectId>, Error> {
+        let mut people = vec![self.canonical(subject)?];
+        for (event_type, side, by, _) in self.acts(subject)?.links {
+            if side == Side::Second && is_identifier_act(event_type) {
+                people.push(self.canonical(by)?);
+            }
+        }
+        Ok(people)
+    }
+
     /// Everything that counts as the person a handle stands for. `None` if nothing is known.
     pub fn group(&self, subject: SubjectId) -> Result<Option<Group>, Error> {
         let canonical = self.canonical(subject)?;

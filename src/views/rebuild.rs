@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, TryLockError};
 
+use fjall::Slice;
+
 use crate::domain::erasure::Left;
 use crate::domain::id::{Digest, SubjectId};
 use crate::log::PieceRef;
@@ -189,7 +191,9 @@ fn compare_rows(mine: &Reading, other: &Reading) -> Result<Comparison, Error> {
             result.samples.push(format!("{} {hex} {what}", name_of(key[0])));
         }
     };
-    let (mut left, mut right) = (mine.prefix(&[]), other.prefix(&[]));
+    // The due index is as new as whoever asked for it last wanted it to be.
+    let counts = |row: &Result<(Slice, Slice), Error>| !matches!(row, Ok((key, _)) if key[0] == tag::DUE);
+    let (mut left, mut right) = (mine.prefix(&[]).filter(counts), other.prefix(&[]).filter(counts));
     let (mut a, mut b) = (left.next().transpose()?, right.next().transpose()?);
     loop {
         let order = match (&a, &b) {
@@ -229,6 +233,8 @@ fn name_of(kind: u8) -> &'static str {
         tag::EVIDENCE => "evidence of an erased person",
         tag::OCCURRENCES => "occurrences of a shape",
         tag::EXPORTED => "person among those exported",
+        tag::QUEUE => "open instruction",
+        tag::PLAN => "number of a plan",
         tag::SHAPE => "shape",
         tag::TALLY => "tally of the erased",
         _ => "position",

@@ -339,6 +339,29 @@ impl Registers {
         recipient.or_else(|| Some(in_force(self.controllers.get(importer), at, known_at)?.position))
     }
 
+    /// Who took over what a service held that has ended by an instant: as its end says, else its notice, else its
+    /// registration.
+    pub fn successor_of(&self, service: &Id, at: Timestamp) -> Option<Id> {
+        let past = || self.others.iter().rev().filter(|entry| entry.from <= at);
+        let ended = past().find_map(|entry| match &*entry.body {
+            Body::ServiceTerminated(body) if body.service.as_ref() == Some(service) => {
+                Some(body.end_at.is_none_or(|end| end <= at).then(|| body.successor_custodian.clone()))
+            }
+            _ => None,
+        });
+        let stated = ended.flatten()?;
+        let noticed = || {
+            past().find_map(|entry| match &*entry.body {
+                Body::ServiceTerminationNotified(body) if body.service.as_ref() == Some(service) => {
+                    body.successor_custodian.clone()
+                }
+                _ => None,
+            })
+        };
+        let registered = || self.service_at(service, at, u64::MAX)?.body.successor_custodian.clone();
+        stated.or_else(noticed).or_else(registered)
+    }
+
     pub fn recipient_at(
         &self,
         recipient: &Id,

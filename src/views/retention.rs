@@ -5,14 +5,16 @@
 //! date behind. A person's row says enough where nothing ended between the first and the last of what a tally counts;
 //! else the person's records are read one by one. People who were erased have no row and nothing is due of them.
 
+pub mod due;
 mod facts;
 mod house;
 mod judging;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::domain::consent::SETTLE_MS;
 use crate::domain::datum::DatumKey;
 use crate::domain::event::Title;
 use crate::domain::id::{Id, SubjectId};
@@ -27,10 +29,10 @@ use crate::views::report::Line;
 
 pub use house::House;
 pub(super) use judging::{Judgement, Judging};
+pub(super) use sweep::Bounds;
 pub use sweep::{Change, Held, Sweep};
 
 use facts::Gathered;
-use sweep::Bounds;
 
 /// What is asked about one person.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +72,8 @@ pub struct Person {
     data: BTreeMap<DatumKey, Vec<Fact>>,
     /// What may be about several data.
     general: Vec<Fact>,
+    /// Who got which categories, by name.
+    shared: BTreeMap<Id, BTreeSet<Id>>,
 }
 
 /// How long a datum is kept, as its person may hear it (`domain.md` 6.7): no hold is told, and what it keeps beyond its
@@ -93,12 +97,69 @@ impl Ask {
     }
 }
 
+/// How a person's data will change, for whoever waits for something to be due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// The first instant at which anything about the person's data changes by time alone; in the past where something
+    /// is due, or is kept beyond its time.
+    pub next: Option<Timestamp>,
+    /// Data held, by service.
+    pub held: BTreeMap<Id, u64>,
+    /// There was something, or an account, and nothing is held any more: perhaps the last reason to know the person
+    /// is gone.
+    pub gone: bool,
+}
+
+impl Ask {
+    /// `None` of somebody who counts as another, or of whom nothing is known.
+    pub(super) fn outlook(
+        &self,
+        subject: SubjectId,
+        house: &Arc<House>,
+        bounds: &Bounds,
+        now: Timestamp,
+    ) -> Result<Option<Outlook>, Error> {
+        let Some(person) = self.person_at(subject, house, bounds, self.applied)? else { return Ok(None) };
+        let mut outlook = Outlook::default();
+        for key in person.keys() {
+            let decision = person.decide(key, now);
+            if matches!(decision.state, State::Absent | State::Done) {
+                continue;
+            }
+            let next = person.next_change(key, &decision, now);
+            outlook.next = outlook.next.into_iter().chain(next).min();
+            if let Some(service) = &key.service {
+                *outlook.held.entry(service.clone()).or_default() += 1;
+            }
+        }
+        let cancelled = person.general.iter().any(|fact| matches!(fact.act, Act::AccountCancelled { .. }));
+        outlook.gone = !person.holds_anything(now) && (cancelled || person.keys().next().is_some());
+        Ok(Some(outlook))
+    }
+
+    /// A person as known before a position, and who got what; `None` of somebody who counts as another, or of whom
+    /// nothing is known.
+    pub(super) fn person_at(
+        &self,
+        subject: SubjectId,
+        house: &Arc<House>,
+        bounds: &Bounds,
+        known_at: u64,
+    ) -> Result<Option<Person>, Error> {
+        let group = self.group(subject, known_at)?.filter(|group| group.canonical == subject);
+        let Some(group) = group else { return Ok(None) };
+        let lines = self.row_lines(&group, known_at)?;
+        let gathered = self.gathered(&group, lines.as_deref(), known_at, bounds)?;
+        Ok(Some(Person::new(gathered, Arc::clone(house))))
+    }
+}
+
 impl Person {
     pub fn new(gathered: Gathered, house: Arc<House>) -> Person {
-        let Gathered { data, mut general, .. } = gathered;
+        let Gathered { data, mut general, shared, .. } = gathered;
         let concerns = |fact: &&Fact| data.keys().any(|key| fact.act.is_about(key));
         general.extend(house.facts.iter().filter(concerns).cloned());
-        Person { house, data, general }
+        Person { house, data, general, shared }
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &DatumKey> {
@@ -124,6 +185,28 @@ impl Person {
 
     pub fn judge(&self, key: &DatumKey, now: Timestamp) -> Judged {
         judge(&self.case(key, &self.facts(key), now))
+    }
+
+    /// The first instant at which a decision changes by time alone.
+    fn next_change(&self, key: &DatumKey, decision: &Decision, now: Timestamp) -> Option<Timestamp> {
+        let earlier = decision.earlier.as_ref().and_then(|earlier| earlier.decision.ends_at);
+        let settling = decision.because.iter().any(|reason| matches!(reason, Reason::Settling(_)));
+        let settled = settling.then(|| now.plus_ms(SETTLE_MS));
+        let own = self.data.get(key).into_iter().flatten();
+        let told = own.chain(&self.general).filter(|fact| fact.act.is_about(key)).flat_map(|fact| {
+            let lapses = match &fact.act {
+                Act::ConsentGiven { expires_at, .. } => *expires_at,
+                _ => None,
+            };
+            std::iter::once(fact.at).chain(lapses)
+        });
+        let ahead = told.filter(|at| *at > now).min();
+        decision.ends_at.into_iter().chain(earlier).chain(settled).chain(ahead).min()
+    }
+
+    /// Who got a datum from here.
+    pub fn recipients(&self, key: &DatumKey) -> impl Iterator<Item = &Id> {
+        self.shared.iter().filter(|(_, cats)| cats.contains(&key.category)).map(|(recipient, _)| recipient)
     }
 
     /// `None` for what was never collected under this name.

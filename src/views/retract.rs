@@ -10,8 +10,10 @@ use crate::views::apply::Applier;
 use crate::views::ask::Ask;
 use crate::views::codec::{Malformed, Reader};
 use crate::views::decode::Decoded;
+use crate::views::due;
 use crate::views::exported;
 use crate::views::fold::{self, fold, split_key};
+use crate::views::instructions;
 use crate::views::mark;
 use crate::views::own::Own;
 use crate::views::person::{Entries, Key, Person};
@@ -165,10 +167,13 @@ impl Applier {
             // Even the removal of a row would write the handle down.
             let Some(row) = reading.get(&store::person(*subject))? else { continue };
             self.rows.push((store::person(*subject).to_vec(), None));
+            self.rows.extend(due::rows_of(&reading, *subject)?.into_iter().map(|key| (key, None)));
             for (key, tally) in Person::decode(&row)?.entries {
                 let shapes = lock::read(&self.shared.shapes);
                 let exports = exported::rows_of(&reading, &shapes, *subject, &key, tally)?;
+                let queued = instructions::row_of(&shapes, &key)?;
                 drop(shapes);
+                self.rows.extend(queued.map(|key| (key, None)));
                 self.rows.extend(exports.into_iter().map(|key| (key, None)));
                 self.erase_entry(&reading, *subject, &key, &mut back)?;
             }

@@ -21,7 +21,7 @@ use crate::views::Error;
 use crate::views::codec::{Malformed, Reader, from_sortable, put_bytes, put_u64, sortable};
 
 /// Raised whenever rows change their meaning; a store of another format is rebuilt.
-pub const FORMAT: u64 = 7;
+pub const FORMAT: u64 = 8;
 
 /// Key and value of a row.
 pub type Stored = (Vec<u8>, Vec<u8>);
@@ -42,8 +42,12 @@ pub mod tag {
     pub const META: u8 = b'm';
     pub const OCCURRENCES: u8 = b'o';
     pub const EXPORTED: u8 = b'p';
+    pub const QUEUE: u8 = b'q';
+    pub const PLAN: u8 = b'r';
     pub const SHAPE: u8 = b's';
     pub const TALLY: u8 = b't';
+    /// Of the due index, which is not made from the log alone.
+    pub const DUE: u8 = b'u';
 }
 
 /// Rows of the kind `META`.

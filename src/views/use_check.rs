@@ -209,6 +209,7 @@ impl Looked<'_> {
                     record_kind: $body.record_kind.as_ref().map(|kind| meant(MappingKind::RecordKind, kind)),
                     category: $body.category.as_ref().map(|cat| meant(MappingKind::Category, cat)),
                     slot: $body.slot.clone().into(),
+                    exact: false,
                 }
             };
         }
@@ -240,11 +241,11 @@ impl Looked<'_> {
             // An execution on what was collected before an instant ends nothing that was collected since.
             Body::ErasureExecuted(body) => {
                 act!(Executed, body, None);
-                earlier(facts, body.collected_before);
+                narrow(facts, body.collected_before, body.exact);
             }
             Body::AnonymisationExecuted(body) => {
                 act!(Executed, body, None);
-                earlier(facts, body.collected_before);
+                narrow(facts, body.collected_before, body.exact);
             }
             Body::AccountRegistered(body) => {
                 note_age(facts, line.tally.last, body.age_band);
@@ -434,10 +435,14 @@ fn note_age(facts: &mut Facts, at: Timestamp, band: Option<AgeBand>) {
     }
 }
 
-/// The newest act is of what was collected before an instant only.
-fn earlier(facts: &mut Facts, collected_before: Option<Timestamp>) {
-    if let (Some(before), Some(act)) = (collected_before, facts.acts.last_mut()) {
+/// The newest act is of what was collected before an instant only, or of no more than it names.
+fn narrow(facts: &mut Facts, collected_before: Option<Timestamp>, exact: Option<bool>) {
+    let Some(act) = facts.acts.last_mut() else { return };
+    if let Some(before) = collected_before {
         act.at = act.at.min(before.plus_ms(-1));
+    }
+    if exact == Some(true) {
+        act.of = std::mem::take(&mut act.of).exactly();
     }
 }
 

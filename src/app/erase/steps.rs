@@ -51,6 +51,12 @@ impl Step {
     ];
 }
 
+/// Says nothing of by what.
+pub(super) fn held_back() -> Error {
+    let why = "something has to be kept for now, so that nobody was erased".to_owned();
+    Error::Precondition { reason: "held", why }
+}
+
 /// Writes the views' files anew. Where the loss of power brought rows back whose erasure can no longer
 /// be read from the log, they are made from the log.
 fn renew(views: &Arc<Views>, subjects: &[SubjectId]) -> Result<(), views::Error> {
@@ -121,12 +127,13 @@ impl App {
     /// stands, and the position below which everything about them lies.
     async fn shred(
         &self,
-        begun: &mut [Work],
+        begun: &mut Vec<Work>,
         watch: &mut (dyn FnMut(Step) -> Result<(), Error> + Send),
     ) -> Result<(Vec<u64>, u64), Error> {
         self.views.wait_for(self.log.head(), PATIENCE).await?;
         let _nobody_records = self.recording.write().await;
         self.views.wait_for(self.log.head(), PATIENCE).await?;
+        self.leave_out_held(begun).await?;
         let mut accepted = Vec::with_capacity(begun.len());
         for work in begun.iter_mut() {
             accepted.push(match self.recorded(work.accepted).await? {
@@ -155,6 +162,23 @@ impl App {
         }
         watch(Step::Shredded)?;
         Ok((accepted, self.log.head()))
+    }
+
+    /// Whoever is under a hold by now is not erased, unless that has begun already (GDPR 17(3)(e), 18(2); PIPL 47).
+    async fn leave_out_held(&self, begun: &mut Vec<Work>) -> Result<(), Error> {
+        let (now, mut held) = (self.clock.now(), 0);
+        for work in std::mem::take(begun) {
+            let subject = work.subject;
+            let is_held = self.recorded(work.accepted).await?.is_none()
+                && self.ask(move |ask| Ok(ask.is_held(subject, now)?)).await?;
+            if is_held {
+                held += 1;
+                self.on_erasures(move |erasures| work.done(&erasures.work)).await?;
+            } else {
+                begun.push(work);
+            }
+        }
+        if begun.is_empty() && held > 0 { Err(held_back()) } else { Ok(()) }
     }
 
     /// The last event with the person's tag.

@@ -292,6 +292,10 @@ closed! {
         Annulled = 2 "annulled",
         Reopened = 3 "reopened",
         Retracted = 4 "retracted",
+        /// Somebody else got it instead.
+        Reassigned = 5 "reassigned",
+        /// It was done already, as another event tells.
+        Executed = 6 "executed",
     }
     /// What became of an instruction.
     InstructionOutcome {

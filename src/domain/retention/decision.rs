@@ -119,8 +119,22 @@ pub struct Decision {
     pub because: Vec<Reason>,
     pub findings: BTreeSet<Code>,
     pub plan: Plan,
+    /// What ended the purposes that it was kept for last; of several the first by its name.
+    pub ended: Option<Ended>,
+    /// When its time is over, whatever still keeps it then; `None` without end for now.
+    pub ends_at: Option<Timestamp>,
     /// Since when an earlier copy is due that a collection overtook (step 16).
     pub owed: Option<Timestamp>,
+    /// That copy, due or not.
+    pub earlier: Option<Box<Earlier>>,
+}
+
+/// What was held when a demand was made that a later collection does not cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    pub decision: Decision,
+    /// The collection that overtook the demand: what came before it is meant.
+    pub collected_before: Timestamp,
 }
 
 impl Decision {
@@ -150,9 +164,20 @@ impl Decision {
             findings: findings(verdict),
             because,
             plan: Plan::None,
+            ended: ended(verdict),
+            ends_at: verdict.ends_at(),
             owed: None,
+            earlier: None,
         }
     }
+}
+
+fn ended(verdict: &Verdict<'_>) -> Option<Ended> {
+    let ended = |needed: &Needed<'_>| {
+        let (hard, soft) = (needed.episode.hard, needed.episode.soft);
+        hard.map(|(_, end)| Ended::Hard(end)).or(soft.map(|(_, end)| Ended::Soft(end)))
+    };
+    verdict.needed.iter().filter(|needed| needed.until.at == verdict.need).filter_map(ended).min()
 }
 
 fn because(verdict: &Verdict<'_>) -> Vec<Reason> {

@@ -8,7 +8,7 @@ use crate::domain::retention::vector::{Vector, read};
 use crate::domain::retention::{Act, Action, Case, Decision, Fact, Plan, State, decide};
 
 #[path = "../../../tests/retention/naive/mod.rs"]
-mod naive;
+pub(crate) mod naive;
 #[path = "../../../tests/retention/vectors/mod.rs"]
 pub(crate) mod vectors;
 

@@ -248,6 +248,14 @@ impl<'a> Verdict<'a> {
         needed.episode.hard.is_none() && ahead(needed.until.at) && ahead(self.capped) && !needed.until.in_tail
     }
 
+    /// When its time is over, whatever still keeps it then.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Absent | State::Done | State::Review => None,
+            _ => self.due_at.or(self.keep_until),
+        }
+    }
+
     /// Whether what the keep rules and caps say reaches until the end.
     pub fn is_needed_to_the_end(&self) -> bool {
         self.capped == self.keep_until

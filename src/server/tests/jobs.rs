@@ -497,6 +497,10 @@ async fn jobs_are_listed_run_by_hand_and_asked_what_they_would_do() {
         "emitter_watch",
         "mechanism_watch",
         "cn_counter",
+        "retention_sweep",
+        "service_end_sweep",
+        "evidence_sweep",
+        "ack_chaser",
         "review_reminder",
         "ledger_verify",
     ] {

@@ -5,7 +5,7 @@ use super::questions::{name, register_service, say};
 use super::*;
 use crate::cli::record::timestamp;
 
-fn rule(id: &str, period: &str) -> pb::RetentionRule {
+pub(super) fn rule(id: &str, period: &str) -> pb::RetentionRule {
     let matches = pb::RuleMatch { purposes: vec!["service_provision".to_owned()], ..Default::default() };
     pb::RetentionRule {
         id: id.to_owned(),
@@ -19,12 +19,12 @@ fn rule(id: &str, period: &str) -> pb::RetentionRule {
     }
 }
 
-fn published(rule: pb::RetentionRule) -> pb::event::Body {
+pub(super) fn published(rule: pb::RetentionRule) -> pb::event::Body {
     let body = pb::RetentionRulePublished { rule: Some(rule), ..Default::default() };
     pb::event::Body::RetentionRulePublished(Box::new(body))
 }
 
-fn collected() -> pb::event::Body {
+pub(super) fn collected() -> pb::event::Body {
     let purpose =
         pb::PurposeBasis { id: "service_provision".to_owned(), basis: pb::LegalBasis::Contract.into() };
     pb::event::Body::DataCollected(pb::DataCollected {
@@ -35,11 +35,11 @@ fn collected() -> pb::event::Body {
     })
 }
 
-fn cancelled() -> pb::event::Body {
+pub(super) fn cancelled() -> pb::event::Body {
     pb::event::Body::AccountCancelled(pb::AccountCancelled::default())
 }
 
-async fn explain(running: &Running, who: u8, at_least: u64) -> pb::RetainedDatum {
+pub(super) async fn explain(running: &Running, who: u8, at_least: u64) -> pb::RetainedDatum {
     let request =
         pb::ExplainRetentionRequest { subject: name(who), at_least: Some(at_least), ..Default::default() };
     let answer = client(running).await.retention().explain_retention(request).await.unwrap().into_inner();

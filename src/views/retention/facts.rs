@@ -133,6 +133,7 @@ impl Reader<'_> {
                         .map(|kind| self.meant(MappingKind::RecordKind, kind)),
                     category: $body.category.as_ref().map(|cat| self.meant(MappingKind::Category, cat)),
                     slot: $body.slot.clone().into(),
+                    exact: false,
                 }
             };
         }
@@ -141,6 +142,13 @@ impl Reader<'_> {
             ($body:ident, $act:ident) => {
                 Act::$act { of: self.of_transaction($body.record_kind.as_ref(), $body.slot.as_ref()) }
             };
+        }
+        macro_rules! executed {
+            ($body:ident, $anonymised:literal) => {{
+                let of = of!($body);
+                let of = if $body.exact == Some(true) { of.exactly() } else { of };
+                Act::Executed { of, collected_before: $body.collected_before, anonymised: $anonymised }
+            }};
         }
         let (at, backfill) = (self.line.at(), self.line.own.backfill);
         let act = match &self.line.body {
@@ -213,12 +221,8 @@ impl Reader<'_> {
                 let Some(order) = body.order_ref.clone().or_else(|| body.order_id.clone()) else { return };
                 Act::DeletionOrdered { of: of!(body), order, authority: body.authority.clone() }
             }
-            Body::ErasureExecuted(body) => {
-                Act::Executed { of: of!(body), collected_before: body.collected_before, anonymised: false }
-            }
-            Body::AnonymisationExecuted(body) => {
-                Act::Executed { of: of!(body), collected_before: body.collected_before, anonymised: true }
-            }
+            Body::ErasureExecuted(body) => executed!(body, false),
+            Body::AnonymisationExecuted(body) => executed!(body, true),
             Body::ErasureDeferred(body) => {
                 let technical = body.reason.as_ref().is_some_and(|reason| reason.as_str() == "technical");
                 Act::Deferred { of: of!(body), technical }
@@ -305,8 +309,8 @@ impl Reader<'_> {
         Selector {
             service: self.line.shape.service.clone(),
             record_kind: kind.map(|kind| self.meant(MappingKind::RecordKind, kind)),
-            category: None,
             slot: slot.map_or(SlotSelector::Unnamed, |slot| SlotSelector::Named(slot.clone())),
+            ..Selector::default()
         }
     }
 

@@ -9,7 +9,7 @@ use crate::domain::event::{Body, EventType, RegisterKind, RetentionRule};
 use crate::domain::id::Id;
 use crate::domain::register::{Book, Version};
 use crate::domain::retention::{Act, Fact};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, midnight};
 use crate::views::Error;
 use crate::views::ask::Ask;
 use crate::views::lock;
@@ -35,6 +35,7 @@ macro_rules! of {
             record_kind: $body.record_kind.clone(),
             category: $body.category.clone(),
             slot: $body.slot.clone().into(),
+            exact: false,
         }
     };
 }
@@ -66,6 +67,13 @@ impl Ask {
 }
 
 impl House {
+    /// When it changes next by time alone.
+    pub(in crate::views) fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let rules = self.rules.iter().flat_map(|rule| rule.from.into_iter().chain(rule.to));
+        let rules = rules.map(|day| midnight(day, chrono_tz::UTC));
+        rules.chain(self.facts.iter().map(|fact| fact.at)).filter(|at| *at > now).min()
+    }
+
     fn of(book: &Book, known_at: u64) -> House {
         let versions =
             REGISTERS.into_iter().flat_map(|kind| book.of(kind)).flat_map(|(_, versions)| versions);

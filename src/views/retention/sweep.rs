@@ -77,17 +77,15 @@ impl Ask {
             let Some(group) = group else { continue };
             let lines = self.row_lines(&group, known_at)?;
             let gathered = self.gathered(&group, lines.as_deref(), known_at, &bounds)?;
-            let shared = gathered.shared.clone();
             let changed = tried.as_ref().map(|tried| Person::new(gathered.clone(), Arc::clone(tried)));
             let person = Person::new(gathered, Arc::clone(&house));
             for key in person.keys() {
-                let got = shared.iter().filter(|(_, cats)| cats.contains(&key.category));
                 each(Held {
                     subject,
                     key,
                     decision: person.decide(key, sweep.as_of),
                     changed: changed.as_ref().map(|person| person.decide(key, sweep.as_of)),
-                    recipients: got.map(|(recipient, _)| recipient).collect(),
+                    recipients: person.recipients(key).collect(),
                 })?;
             }
         }
@@ -116,14 +114,14 @@ impl Ask {
 }
 
 /// What a span may hide nothing of: what ends or opens, and periods that may have run out in between.
-pub(super) struct Bounds {
+pub struct Bounds {
     ends: Vec<Timestamp>,
     /// Keep rules and caps whose period runs from something that happens again and again.
     rules: Vec<RetentionRule>,
 }
 
 impl Bounds {
-    pub(super) fn of(house: &House, tried: Option<&House>) -> Bounds {
+    pub fn of(house: &House, tried: Option<&House>) -> Bounds {
         let rules = house.rules.iter().chain(tried.into_iter().flat_map(|tried| &tried.rules));
         let runs = |rule: &&RetentionRule| {
             rule.kind != RuleKind::Floor

@@ -486,6 +486,7 @@ fn an_instruction_is_answered_carried_out_or_decided_about() {
             instruction_id: Some(id("i-1")),
             addressee: Some(id("pay")),
             reason: Some(RecallReason::Hold),
+            ..InstructionRecalled::default()
         }))
     };
     assert!(found(&[(9, recalled())], day(13)).is_empty());

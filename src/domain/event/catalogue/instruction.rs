@@ -24,6 +24,10 @@ macro_rules! instruction {
                     channel: Option<RecipientChannel>,
                     cause: Option<PlanCause>,
                     due: Option<Timestamp>,
+                    /// Versions of rules, and what ended purposes, that make it due.
+                    because: List<Id, { limits::LIST }>,
+                    /// Names a plan about many.
+                    plan_id: Option<Id>,
                 }
                 index {
                     /// Selects one slot; all if not stated.
@@ -33,6 +37,10 @@ macro_rules! instruction {
                     case_id: Option<Id>,
                     /// Only data collected before this instant are meant.
                     collected_before: Option<Timestamp>,
+                    /// What is not stated selects only what has none.
+                    exact: Option<bool>,
+                    /// Since when it is due to be destroyed.
+                    due_at: Option<Timestamp>,
                 }
             }
             /// The addressee asked whether to act, and was answered. GDPR 28(3); PIPL 21.
@@ -50,6 +58,8 @@ macro_rules! instruction {
                 header {
                     addressee: Option<Id> = required,
                     reason: Option<RecallReason> = required,
+                    /// Names a plan about many.
+                    plan_id: Option<Id>,
                 }
                 index {
                     instruction_id: Option<Id> = required,
@@ -61,6 +71,8 @@ macro_rules! instruction {
                     addressee: Option<Id> = required,
                     outcome: Option<InstructionOutcome> = required,
                     ground: Option<Id>,
+                    /// Names a plan about many.
+                    plan_id: Option<Id>,
                 }
                 index {
                     instruction_id: Option<Id> = required,
@@ -95,6 +107,8 @@ macro_rules! instruction {
                     due_at: Option<Timestamp>,
                     /// Only data collected before this instant were destroyed.
                     collected_before: Option<Timestamp>,
+                    /// What is not stated selects only what has none.
+                    exact: Option<bool>,
                 }
             }
             /// Data can be attributed to nobody any more. GDPR recital 26; PIPL 4, 73.
@@ -124,6 +138,8 @@ macro_rules! instruction {
                     due_at: Option<Timestamp>,
                     /// Only data collected before this instant are meant.
                     collected_before: Option<Timestamp>,
+                    /// What is not stated selects only what has none.
+                    exact: Option<bool>,
                 }
             }
             /// Destruction is technically hard; the data are stored and secured only. PIPL 47(2).

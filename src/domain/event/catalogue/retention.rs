@@ -105,8 +105,19 @@ macro_rules! retention {
                     counts: List<Tally, { limits::LIST }>,
                     plan_sha256: Option<Digest> = required,
                     not_before: Option<Timestamp>,
-                    /// Roles that have to approve.
+                    /// Why somebody has to approve it.
                     approvals_needed: List<Id, { limits::LIST }>,
+                    /// Whose data; of all services if not stated.
+                    service: Option<Id>,
+                    action: Option<InstructionKind>,
+                    /// An officer has to confirm that these are due.
+                    confirm: Option<bool>,
+                    /// What makes them due: versions of rules, and what ended purposes.
+                    because: List<Id, { limits::LIST }>,
+                    /// What was due at this instant.
+                    as_of: Option<Timestamp>,
+                    /// As it was known before this position.
+                    computed_at: Option<u64>,
                 }
                 index {
                     /// Names a plan about one person.

@@ -191,7 +191,13 @@ struct Selects {
 
 impl From<Selects> for Selector {
     fn from(of: Selects) -> Selector {
-        Selector { service: of.service, record_kind: of.record_kind, category: of.category, slot: of.slot }
+        Selector {
+            service: of.service,
+            record_kind: of.record_kind,
+            category: of.category,
+            slot: of.slot,
+            exact: false,
+        }
     }
 }
 

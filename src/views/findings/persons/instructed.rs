@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::datum::Selector;
 use crate::domain::event::catalogue::InstructionIssued;
 use crate::domain::event::{Body, InstructionOutcome};
 use crate::domain::finding::Value;
@@ -116,14 +115,9 @@ impl Course {
 /// Whether a line tells somebody to do the same with the same data after an instant.
 fn issues_again(line: &Line, first: &InstructionIssued, after: Timestamp) -> bool {
     let Body::InstructionIssued(body) = &line.body else { return false };
-    line.at() > after && body.kind == first.kind && selected(body) == selected(first)
-}
-
-fn selected(body: &InstructionIssued) -> Selector {
-    Selector {
-        service: body.service.clone(),
-        record_kind: body.record_kind.clone(),
-        category: body.category.clone(),
-        slot: body.slot.clone().into(),
-    }
+    let selects = |body: &InstructionIssued| {
+        let slot = (body.slot.clone(), body.exact == Some(true));
+        (body.service.clone(), body.record_kind.clone(), body.category.clone(), slot)
+    };
+    line.at() > after && body.kind == first.kind && selects(body) == selects(first)
 }

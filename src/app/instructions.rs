@@ -1,0 +1,260 @@
+//! Instructions, as those who carry them out ask for them: handed out and kept from others for a while, asked for
+//! once more right before acting, answered. What an officer tells those who hold a person's data goes out here, too.
+//!
+//! Promises: an instruction is told until it is answered or recalled; *go* is said only after the datum was decided anew,
+//! while nobody records a hold; what was done is recorded with its execution, in one piece; the same answer twice is
+//! recorded once. Not promised: that nobody is told twice. Who has what in hand is kept in memory: a crash loses it,
+//! and what was not answered is handed out again.
+
+mod acknowledge;
+mod begin;
+mod issue;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::app::own::EMITTER;
+use crate::app::subjects::Name;
+use crate::app::{App, Caller, Error, Role};
+use crate::domain::id::{EventId, Id, SubjectId};
+use crate::domain::identity::{Class, Identifier};
+use crate::domain::instruction::{Instruction, State};
+use crate::domain::time::{MS_PER_DAY, Timestamp};
+use crate::views::instructions::{Behind, Open};
+
+pub use acknowledge::{Acknowledged, Acknowledgement, Done};
+pub use begin::Begun;
+pub use issue::{Order, Telling};
+
+/// After how long an addressee is reminded (`domain.md` 6.8).
+pub const REMIND_MS: [i64; 3] = [7 * MS_PER_DAY, 14 * MS_PER_DAY, 21 * MS_PER_DAY];
+/// What is in somebody's hands at most; beyond, what runs out first is forgotten, and may be told twice.
+const LEASES: usize = 1_000_000;
+
+/// Until when what is in somebody's hands.
+#[derive(Debug, Default)]
+pub struct Leases(Mutex<HashMap<Id, Timestamp>>);
+
+impl Leases {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn until(&self, id: &Id, now: Timestamp) -> Option<Timestamp> {
+        self.lock().get(id).copied().filter(|until| *until > now)
+    }
+
+    fn take<'i>(&self, ids: impl Iterator<Item = &'i Id>, until: Timestamp, now: Timestamp) {
+        let mut leases = self.lock();
+        if leases.len() >= LEASES {
+            leases.retain(|_, until| *until > now);
+        }
+        for id in ids {
+            if leases.len() < LEASES {
+                leases.insert(id.clone(), until);
+            }
+        }
+    }
+
+    fn end(&self, id: &Id) {
+        self.lock().remove(id);
+    }
+}
+
+/// An instruction as its addressee is told it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub subject: SubjectId,
+    pub instruction: Instruction,
+    /// By which the addressee knows the person; nothing where that is not to be told.
+    pub identifiers: Vec<Identifier>,
+    pub taken_until: Option<Timestamp>,
+    pub reminders: u32,
+}
+
+/// Which open instructions.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// `None`: everybody's, for officers.
+    pub addressee: Option<Id>,
+    pub due_by: Option<Timestamp>,
+    pub behind: Option<Behind>,
+    pub limit: usize,
+    pub at_least: Option<u64>,
+}
+
+impl Caller {
+    /// Whether it may carry out and answer what an addressee was told: its own service or name, or an officer at the
+    /// desk, for those who never call.
+    pub fn may_answer_for(&self, addressee: &Id) -> Result<(), Error> {
+        let own = self.services.contains(addressee) || self.name == *addressee;
+        let of_any_service = self.services.is_empty() && self.has(Role::Emitter);
+        if own || of_any_service || self.has(Role::Officer) {
+            return Ok(());
+        }
+        let why = format!("{} may not answer for {addressee}", self.name);
+        Err(Error::PermissionDenied { reason: "not_your_service", why })
+    }
+}
+
+impl App {
+    /// A page of open instructions, the oldest of an addressee first, and where the next page begins.
+    pub async fn open_instructions(&self, wanted: Wanted) -> Result<(Vec<Told>, Option<Behind>), Error> {
+        self.at_least(wanted.at_least).await?;
+        let (limit, due_by) = (wanted.limit, wanted.due_by);
+        let found = self
+            .ask(move |ask| {
+                let Wanted { addressee, behind, limit, .. } = &wanted;
+                Ok(ask.open_instructions(addressee.as_ref(), behind.as_ref(), *limit, |_| true)?)
+            })
+            .await?;
+        let next = found.last().filter(|_| found.len() == limit).map(place);
+        let due = |open: &Open| due_by.is_none_or(|by| open.instruction.due.is_some_and(|due| due <= by));
+        let told = self.told(found.into_iter().filter(due).collect()).await?;
+        Ok((told, next))
+    }
+
+    /// Of a page of open instructions, how often each should have been reminded of by an instant, and whether it is
+    /// overdue; and where the next page begins.
+    pub async fn open_instructions_at(
+        &self,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<(Vec<(u32, bool)>, Option<Behind>), Error> {
+        self.ask(move |ask| {
+            let Wanted { addressee, behind, limit, .. } = &wanted;
+            let open = ask.open_instructions(addressee.as_ref(), behind.as_ref(), *limit, |_| true)?;
+            let next = open.last().filter(|_| open.len() == *limit).map(place);
+            let chased = |open: &Open| {
+                let one = &open.instruction;
+                (one.reminders(&REMIND_MS, now), one.due.is_some_and(|due| due < now))
+            };
+            Ok((open.iter().map(chased).collect(), next))
+        })
+        .await
+    }
+
+    /// Every instruction about a person, the oldest first.
+    pub async fn instructions_about(&self, name: &Name, at_least: Option<u64>) -> Result<Vec<Told>, Error> {
+        self.at_least(at_least).await?;
+        let subject = self.who(name, None).await?;
+        let all =
+            self.ask(move |ask| Ok(ask.instructions_of(subject)?)).await?.ok_or(Error::SubjectNotFound)?;
+        self.told(all.into_iter().map(|instruction| Open { subject, instruction }).collect()).await
+    }
+
+    /// Hands out what is open, in nobody's hands, and not put off, and keeps it from others until then.
+    pub async fn take_instructions(
+        &self,
+        addressee: &Id,
+        limit: usize,
+        lease_ms: i64,
+    ) -> Result<Vec<Told>, Error> {
+        let now = self.clock.now();
+        let held: Vec<Id> =
+            self.leases.lock().iter().filter(|(_, until)| **until > now).map(|(id, _)| id.clone()).collect();
+        let held: std::collections::HashSet<Id> = held.into_iter().collect();
+        let addressee = addressee.clone();
+        let open = self
+            .ask(move |ask| {
+                let mut taken: Vec<Open> = Vec::new();
+                let mut behind: Option<Behind> = None;
+                while taken.len() < limit {
+                    let free = |id: &Id| !held.contains(id);
+                    let page = ask.open_instructions(Some(&addressee), behind.as_ref(), limit, free)?;
+                    behind = page.last().map(place);
+                    let more = page.len() == limit;
+                    taken.extend(page.into_iter().filter(|open| comes_now(&open.instruction, now)));
+                    if !more {
+                        break;
+                    }
+                }
+                taken.truncate(limit);
+                Ok(taken)
+            })
+            .await?;
+        self.leases.take(open.iter().map(|open| &open.instruction.id), now.plus_ms(lease_ms), now);
+        self.told(open).await
+    }
+
+    /// Returns when something was recorded, or a while has passed.
+    pub async fn news(&self, within: std::time::Duration) {
+        // That nothing came is no error.
+        let _ = self.views.wait_for(self.views.applied() + 1, within).await;
+    }
+
+    /// With what the addressee needs to know of whom it is about.
+    async fn told(&self, open: Vec<Open>) -> Result<Vec<Told>, Error> {
+        let now = self.clock.now();
+        let mut told = Vec::with_capacity(open.len());
+        let mut of: Option<(SubjectId, Vec<Identifier>)> = None;
+        for Open { subject, instruction } in open {
+            if of.as_ref().is_none_or(|(known, _)| *known != subject) {
+                of = Some((subject, self.names_of(subject).await?));
+            }
+            told.push(Told {
+                subject,
+                identifiers: of.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
+                taken_until: self.leases.until(&instruction.id, now),
+                reminders: instruction.reminders(&REMIND_MS, now),
+                instruction,
+            });
+        }
+        Ok(told)
+    }
+
+    /// The identifiers by which a person is known without doubt; where there is none, all of them.
+    async fn names_of(&self, subject: SubjectId) -> Result<Vec<Identifier>, Error> {
+        let all = match self.vault.identifiers(subject).await {
+            Err(crate::vault::Error::NotFound) => Vec::new(),
+            all => all?,
+        };
+        let now = self.clock.now();
+        let bound = all.into_iter().filter(|(_, bound)| bound.to.is_none_or(|to| to > now));
+        let all: Vec<Identifier> = bound.map(|(identifier, _)| identifier).collect();
+        let strong: Vec<Identifier> =
+            all.iter().filter(|one| one.kind.class() == Class::Strong).cloned().collect();
+        Ok(if strong.is_empty() { all } else { strong })
+    }
+
+    /// Whom an instruction is about, open or not.
+    async fn subject_of(&self, addressee: &Id, id: &Id) -> Result<Option<SubjectId>, Error> {
+        let (addressee, open_id) = (addressee.clone(), id.clone());
+        let open = self.ask(move |ask| Ok(ask.subject_of_instruction(&addressee, &open_id)?)).await?;
+        if open.is_some() {
+            return Ok(open);
+        }
+        // Its id is that of the event that issued it.
+        let Ok(event) = id.as_str().parse::<EventId>() else { return Ok(None) };
+        let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
+        match self.log.find(&[(emitter, event)]).await?.pop().flatten() {
+            Some(position) => self.ask(move |ask| Ok(ask.subject_of_event(position)?)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// An instruction by its addressee and id.
+    async fn instruction(&self, addressee: &Id, id: &Id) -> Result<Open, Error> {
+        let subject = self.subject_of(addressee, id).await?.ok_or(Error::InstructionNotFound)?;
+        let all = self.ask(move |ask| Ok(ask.instructions_of(subject)?)).await?.unwrap_or_default();
+        let found = all.into_iter().find(|one| one.id == *id && one.addressee == *addressee);
+        let instruction = found.ok_or(Error::InstructionNotFound)?;
+        Ok(Open { subject, instruction })
+    }
+}
+
+/// Where a list goes on behind an instruction.
+fn place(open: &Open) -> Behind {
+    (open.instruction.addressee.clone(), open.instruction.id.clone())
+}
+
+/// What was put off comes again when its time is over.
+fn comes_now(instruction: &Instruction, now: Timestamp) -> bool {
+    instruction.state != State::Deferred || instruction.again_at.is_none_or(|at| at <= now)
+}
+
+/// An instruction that can take no such turn any more.
+fn ended(instruction: &Instruction) -> Error {
+    let why = format!("the instruction is {} since {}", instruction.state, instruction.since);
+    Error::Precondition { reason: "instruction_ended", why }
+}

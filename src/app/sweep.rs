@@ -1,0 +1,481 @@
+//! What is due is found, planned, and told to those who hold it (`domain.md` 4.4).
+//!
+//! A sweep goes by bounded steps, and whoever drives it may stop between any two: the index is brought up to date;
+//! instructions whose reason has gone are recalled; what is due and in no plan is counted by what it has in common and
+//! planned; what is planned and needs nobody's approval, or has it, is told. It makes no choices: every datum is decided
+//! anew right before its instruction is recorded, and from that decision until the record nobody records a hold or a
+//! restriction. A crash loses a count; plans and instructions are events, and the next sweep goes on from them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::app::own::{event_id, staff};
+use crate::app::{App, Caller, Error};
+use crate::domain::event::catalogue::{InstructionIssued, InstructionRecalled};
+use crate::domain::event::{Body, List, PlanCause, RecallReason, RecipientChannel, Tally};
+use crate::domain::id::{Digest, EventId, Id, SubjectId};
+use crate::domain::instruction::State;
+use crate::domain::plan::{Group, Item, PlanState, approvals};
+use crate::domain::time::{MS_PER_DAY, Timestamp};
+use crate::views::ask::Ask;
+use crate::views::due::Refreshed;
+use crate::views::instructions::{Behind, Open};
+use crate::views::plans::{Plan, planned};
+use crate::views::retention::due::{Deciding, Work};
+
+/// People, or open instructions, looked at in one step.
+const STEP: usize = 1_000;
+/// How long a step waits for the views.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// By when an instruction has to be answered (`domain.md` 6.8).
+pub(crate) const ANSWER_MS: i64 = 30 * MS_PER_DAY;
+/// Lines of a plan's counts; what has no line of its own is counted as `other`.
+const LINES: usize = 60;
+
+/// Which causes a sweep is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// What goes because its service has ended.
+    ServiceEnds,
+    /// Everything else.
+    Others,
+}
+
+impl Which {
+    fn has(self, cause: PlanCause) -> bool {
+        match self {
+            Which::All => true,
+            Which::ServiceEnds => cause == PlanCause::ServiceEnd,
+            Which::Others => cause != PlanCause::ServiceEnd,
+        }
+    }
+}
+
+/// What a sweep came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Swept {
+    /// New plans.
+    pub plans: Vec<Plan>,
+    /// Data that are due and in nobody's hands.
+    pub due: u64,
+    /// Of these: in a plan that waits for its approval, or that was rejected.
+    pub waiting: u64,
+    /// Kept beyond their time by a hold, a restriction, or a deferral.
+    pub kept: u64,
+    pub instructed: u64,
+    pub recalled: u64,
+    /// People decided to bring the index up to date.
+    pub refreshed: u64,
+}
+
+/// A sweep under way.
+pub struct Sweep<'a> {
+    app: &'a App,
+    which: Which,
+    now: Timestamp,
+    /// Whoever asked for it, if not the clock.
+    planner: Option<&'a Caller>,
+    stage: Stage,
+    /// Log position as of which plans are made.
+    computed_at: Option<u64>,
+    plans: Arc<Plans>,
+    groups: BTreeMap<Group, Collected>,
+    pub swept: Swept,
+}
+
+enum Stage {
+    Refresh,
+    Recall(Option<Behind>),
+    Collect(Option<(Timestamp, SubjectId)>),
+    Plan,
+    Issue(Option<(Timestamp, SubjectId)>),
+    Done,
+}
+
+/// Items with the same reasons that are in no plan yet.
+#[derive(Default)]
+struct Collected {
+    rules: Vec<Id>,
+    counts: BTreeMap<String, u64>,
+    items: u64,
+    digest: Sha256,
+}
+
+/// Every plan there is, by what its items have in common.
+#[derive(Default)]
+struct Plans(BTreeMap<Group, Vec<Plan>>);
+
+/// Where an item that is due belongs.
+enum Place {
+    /// In a plan that may be carried out.
+    Ready(Id),
+    /// In one that waits, or was rejected; or behind one that waits.
+    Waits,
+    /// In none.
+    New,
+}
+
+impl App {
+    pub fn sweep<'a>(&'a self, which: Which, now: Timestamp, planner: Option<&'a Caller>) -> Sweep<'a> {
+        Sweep {
+            app: self,
+            which,
+            now,
+            planner,
+            stage: Stage::Refresh,
+            computed_at: None,
+            plans: Arc::default(),
+            groups: BTreeMap::new(),
+            swept: Swept::default(),
+        }
+    }
+
+    /// All of it at once.
+    pub async fn sweep_all(&self, which: Which, planner: Option<&Caller>) -> Result<Swept, Error> {
+        let mut sweep = self.sweep(which, self.clock.now(), planner);
+        while sweep.step().await? {
+            if self.is_called_off() {
+                return Err(Error::stopping());
+            }
+        }
+        Ok(sweep.swept)
+    }
+
+    /// What a sweep at an instant would find, without doing or recording anything.
+    pub async fn sweep_dry(&self, which: Which, now: Timestamp) -> Result<Swept, Error> {
+        let mut sweep = self.sweep(which, now, None);
+        while !matches!(sweep.stage, Stage::Plan) {
+            match sweep.stage {
+                Stage::Recall(_) => sweep.stage = Stage::Collect(None),
+                _ => drop(sweep.step().await?),
+            }
+        }
+        Ok(sweep.swept)
+    }
+
+    /// One step towards an index of what is due that knows everything recorded so far.
+    pub(crate) async fn refresh_due(&self, now: Timestamp) -> Result<Refreshed, Error> {
+        self.settled().await?;
+        // Whoever is erased meanwhile could get a row again.
+        let _nobody_is_erased = self.erasures.pause().await;
+        let views = Arc::clone(&self.views);
+        let refreshed = tokio::task::spawn_blocking(move || views.refresh_due(now)).await;
+        Ok(refreshed.map_err(|died| Error::fault("refresh_died", died))??)
+    }
+
+    /// Everything recorded so far is in what the views answer.
+    pub(crate) async fn settled(&self) -> Result<(), Error> {
+        Ok(self.views.wait_for(self.log.head(), PATIENCE).await?)
+    }
+}
+
+impl Sweep<'_> {
+    /// One bounded step. Whether there is more to do.
+    pub async fn step(&mut self) -> Result<bool, Error> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Done);
+        self.stage = match stage {
+            Stage::Refresh => self.refresh().await?,
+            Stage::Recall(behind) => self.recall(behind).await?,
+            Stage::Collect(behind) => self.collect(behind).await?,
+            Stage::Plan => self.plan().await?,
+            Stage::Issue(behind) => self.issue(behind).await?,
+            Stage::Done => Stage::Done,
+        };
+        Ok(!matches!(self.stage, Stage::Done))
+    }
+
+    async fn refresh(&mut self) -> Result<Stage, Error> {
+        let refreshed = self.app.refresh_due(self.now).await?;
+        self.swept.refreshed += refreshed.people;
+        Ok(if refreshed.complete { Stage::Recall(None) } else { Stage::Refresh })
+    }
+
+    /// Recalls what was not begun and has lost its reason.
+    async fn recall(&mut self, behind: Option<Behind>) -> Result<Stage, Error> {
+        let _nothing_is_held = self.app.deciding.write().await;
+        self.app.settled().await?;
+        let now = self.now;
+        let (void, last) = self.app.ask(move |ask| void(ask, behind, now)).await?;
+        self.swept.recalled += void.len() as u64;
+        self.app
+            .record_own_each(void.into_iter().map(|one| recalled(one, now)).collect::<Result<_, _>>()?)
+            .await?;
+        Ok(last.map_or(Stage::Collect(None), |last| Stage::Recall(Some(last))))
+    }
+
+    /// Counts what is due and in no plan yet.
+    async fn collect(&mut self, behind: Option<(Timestamp, SubjectId)>) -> Result<Stage, Error> {
+        if behind.is_none() {
+            self.load_plans().await?;
+        }
+        let (plans, which, now) = (Arc::clone(&self.plans), self.which, self.now);
+        let found = self.app.ask(move |ask| Found::behind(ask, behind, (which, now), &plans)).await?;
+        self.computed_at.get_or_insert(found.known_at);
+        self.swept.due += found.due;
+        self.swept.waiting += found.waiting;
+        self.swept.kept += found.kept;
+        for (subject, item) in found.new {
+            self.groups.entry(item.group.clone()).or_default().add(subject, &item);
+        }
+        Ok(found.last.map_or(Stage::Plan, |last| Stage::Collect(Some(last))))
+    }
+
+    async fn load_plans(&mut self) -> Result<(), Error> {
+        self.app.settled().await?;
+        self.plans = Arc::new(self.app.ask(|ask| Plans::load(ask)).await?);
+        Ok(())
+    }
+
+    /// Records a plan for each group.
+    async fn plan(&mut self) -> Result<Stage, Error> {
+        let groups = std::mem::take(&mut self.groups);
+        let computed_at = self.computed_at.unwrap_or_default();
+        for (group, collected) in groups {
+            let service = group.service.clone();
+            let held = self.app.ask(move |ask| Ok(ask.held_by(&service)?)).await?;
+            let needed =
+                approvals(&group, &collected.rules, (collected.items, held), &self.app.thresholds, |rule| {
+                    self.plans.has_run(rule)
+                });
+            let plan = Plan {
+                id: plan_id(self.now)?,
+                rules: collected.rules.clone(),
+                counts: collected.tallies(),
+                sha256: Digest(collected.digest.finalize().into()),
+                as_of: self.now,
+                computed_at,
+                approvals_needed: needed.iter().filter_map(|why| why.parse().ok()).collect(),
+                group,
+                planner: None,
+                position: 0,
+                planned_at: self.now,
+                state: if needed.is_empty() { PlanState::Approved } else { PlanState::Waiting },
+                decided_at: None,
+                reason: None,
+            };
+            let people = self.planner.map(staff).into_iter().collect();
+            let body = Body::ErasurePlanned(Box::new(planned(&plan)));
+            let position = self.app.record_own(body, people).await?.position;
+            self.swept.plans.push(Plan { position, ..plan });
+        }
+        self.load_plans().await?;
+        Ok(if self.swept.due > 0 { Stage::Issue(None) } else { Stage::Done })
+    }
+
+    /// Tells those who hold what may go by now.
+    async fn issue(&mut self, behind: Option<(Timestamp, SubjectId)>) -> Result<Stage, Error> {
+        let _nothing_is_held = self.app.deciding.write().await;
+        self.app.settled().await?;
+        let (plans, which, now) = (Arc::clone(&self.plans), self.which, self.now);
+        let found = self.app.ask(move |ask| Found::behind(ask, behind, (which, now), &plans)).await?;
+        let mut events = Vec::with_capacity(found.ready.len());
+        for (subject, item, plan) in found.ready {
+            let (id, body) = self.app.instruction_to_destroy(&item, plan, self.now)?;
+            events.push((id, self.now, body, subject));
+        }
+        self.swept.instructed += self.app.record_own_each(events).await?.len() as u64;
+        let Some(last) = found.last else {
+            // Whoever is told that it is done finds it.
+            self.app.settled().await?;
+            return Ok(Stage::Done);
+        };
+        Ok(Stage::Issue(Some(last)))
+    }
+}
+
+/// What some people have that is due.
+struct Found {
+    due: u64,
+    waiting: u64,
+    kept: u64,
+    new: Vec<(SubjectId, Item)>,
+    /// With the plan by which it goes.
+    ready: Vec<(SubjectId, Item, Id)>,
+    /// The last who was looked at, if there may be more.
+    last: Option<(Timestamp, SubjectId)>,
+    known_at: u64,
+}
+
+impl Found {
+    fn behind(
+        ask: &Ask,
+        behind: Option<(Timestamp, SubjectId)>,
+        (which, now): (Which, Timestamp),
+        plans: &Plans,
+    ) -> Result<Found, Error> {
+        let people = ask.due_people(now, behind, STEP)?;
+        let last = people.last().copied().filter(|_| people.len() == STEP);
+        let mut found = Found {
+            due: 0,
+            waiting: 0,
+            kept: 0,
+            new: Vec::new(),
+            ready: Vec::new(),
+            last,
+            known_at: ask.applied,
+        };
+        if people.is_empty() {
+            return Ok(found);
+        }
+        let mut deciding = Deciding::new(ask, now)?;
+        for (_, subject) in people {
+            let Some(work) = deciding.work(ask, subject)? else { continue };
+            found.kept += work.kept(now).len() as u64;
+            for item in work.items(now).into_iter().filter(|item| which.has(item.group.cause)) {
+                found.due += 1;
+                match plans.place(ask, &mut deciding, subject, &item)? {
+                    Place::Ready(plan) => found.ready.push((subject, item, plan)),
+                    Place::Waits => found.waiting += 1,
+                    Place::New => found.new.push((subject, item)),
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Plans {
+    fn load(ask: &Ask) -> Result<Plans, Error> {
+        let mut by_group: BTreeMap<Group, Vec<Plan>> = BTreeMap::new();
+        for plan in ask.plans(ask.applied)?.into_values() {
+            by_group.entry(plan.group.clone()).or_default().push(plan);
+        }
+        Ok(Plans(by_group))
+    }
+
+    fn has_run(&self, rule: &Id) -> bool {
+        let mut all = self.0.values().flatten();
+        all.any(|plan| plan.state == PlanState::Approved && plan.rules.contains(rule))
+    }
+
+    /// Of the plans that have an item one that may be carried out counts first. While one of its group waits no other
+    /// is made, so that an officer has one to look at.
+    fn place(
+        &self,
+        ask: &Ask,
+        deciding: &mut Deciding,
+        subject: SubjectId,
+        item: &Item,
+    ) -> Result<Place, Error> {
+        let of_group = self.0.get(&item.group).map_or(&[][..], Vec::as_slice);
+        let mut waits = false;
+        for plan in of_group.iter().rev() {
+            waits |= plan.state == PlanState::Waiting;
+            if plan.reaches(item) && deciding.was_planned(ask, plan, subject, item)? {
+                match plan.state {
+                    PlanState::Approved => return Ok(Place::Ready(plan.id.clone())),
+                    PlanState::Waiting | PlanState::Rejected => waits = true,
+                }
+            }
+        }
+        Ok(if waits { Place::Waits } else { Place::New })
+    }
+}
+
+impl Collected {
+    fn add(&mut self, subject: SubjectId, item: &Item) {
+        for rule in item.rules.iter().filter(|rule| !self.rules.contains(rule)).collect::<Vec<_>>() {
+            self.rules.push(rule.clone());
+        }
+        let kind = item.key.record_kind.as_ref().map_or("none", Id::as_str);
+        let line = format!("{kind}/{}", item.key.category);
+        let full = self.counts.len() >= LINES && !self.counts.contains_key(&line);
+        *self.counts.entry(if full { "other".to_owned() } else { line }).or_default() += 1;
+        self.items += 1;
+        item.digest(subject, &mut self.digest);
+    }
+
+    fn tallies(&self) -> Vec<Tally> {
+        let tally = |(line, count): (&String, &u64)| {
+            // Two terms together may be longer than an id.
+            let short: String = line.chars().take(crate::limits::ID_BYTES).collect();
+            Some(Tally { name: short.parse().ok()?, count: *count })
+        };
+        self.counts.iter().filter_map(tally).collect()
+    }
+}
+
+/// Instructions that are void, with why; and the last that was looked at, if there may be more.
+type Void = (Vec<(Open, RecallReason)>, Option<Behind>);
+
+fn void(ask: &Ask, behind: Option<Behind>, now: Timestamp) -> Result<Void, Error> {
+    let open = ask.open_instructions(None, behind.as_ref(), STEP, |_| true)?;
+    let last = open.last().filter(|_| open.len() == STEP);
+    let last = last.map(|one| (one.instruction.addressee.clone(), one.instruction.id.clone()));
+    let mut void = Vec::new();
+    if open.is_empty() {
+        return Ok((void, last));
+    }
+    let deciding = Deciding::new(ask, now)?;
+    let mut of: Option<Work> = None;
+    for one in open.into_iter().filter(|one| one.instruction.state != State::Begun) {
+        if of.as_ref().is_none_or(|work| work.subject != one.subject) {
+            let subject = ask.canonical(one.subject)?;
+            of = deciding.work(ask, subject)?.map(|work| Work { subject: one.subject, ..work });
+        }
+        let why = of.as_ref().and_then(|work| work.voided(&one.instruction, now));
+        void.extend(why.map(|why| (one, why)));
+    }
+    Ok((void, last))
+}
+
+/// The event that makes an instruction void.
+pub(crate) fn recalled(
+    (one, reason): (Open, RecallReason),
+    now: Timestamp,
+) -> Result<(EventId, Timestamp, Body, SubjectId), Error> {
+    let body = InstructionRecalled {
+        addressee: Some(one.instruction.addressee),
+        reason: Some(reason),
+        plan_id: one.instruction.plan,
+        instruction_id: Some(one.instruction.id),
+    };
+    Ok((event_id(now)?, now, Body::InstructionRecalled(Box::new(body)), one.subject))
+}
+
+impl App {
+    /// What whoever holds an item is told: the service, or who took over from it. The event's id is the instruction's.
+    fn instruction_to_destroy(
+        &self,
+        item: &Item,
+        plan: Id,
+        now: Timestamp,
+    ) -> Result<(EventId, Body), Error> {
+        let id = event_id(now)?;
+        let body = InstructionIssued {
+            service: item.key.service.clone(),
+            record_kind: item.key.record_kind.clone(),
+            category: Some(item.key.category.clone()),
+            slot: item.key.slot.clone(),
+            exact: Some(true),
+            kind: Some(item.group.action),
+            addressee: Some(self.holder_of_data(&item.group.service, now)),
+            channel: Some(RecipientChannel::Grpc),
+            cause: Some(item.group.cause),
+            due: Some(now.plus_ms(ANSWER_MS)),
+            due_at: Some(item.due_at),
+            because: List::new(item.group.because.iter().take(crate::limits::LIST).cloned().collect())
+                .unwrap_or_default(),
+            instruction_id: id.to_string().parse().ok(),
+            plan_id: Some(plan),
+            collected_before: item.collected_before,
+            ..Default::default()
+        };
+        Ok((id, Body::InstructionIssued(Box::new(body))))
+    }
+
+    /// The service itself, or whoever took over what an ended one holds.
+    pub(crate) fn holder_of_data(&self, service: &Id, now: Timestamp) -> Id {
+        let successor = self.views.registers(|registers| registers.successor_of(service, now));
+        successor.unwrap_or_else(|| service.clone())
+    }
+}
+
+fn plan_id(now: Timestamp) -> Result<Id, Error> {
+    let id = format!("plan-{}", event_id(now)?);
+    id.parse().map_err(|_| Error::internal("plan_id"))
+}

@@ -1,0 +1,257 @@
+//! What is to be done about one person's data: what is due, what only a hold or the like keeps, and whether what
+//! somebody was told to do still stands.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::domain::datum::DatumKey;
+use crate::domain::event::{Body, RecallReason};
+use crate::domain::id::{Id, SubjectId};
+use crate::domain::instruction::Instruction;
+use crate::domain::plan::Item;
+use crate::domain::retention::{Act, Decision, Fact, Reason, State};
+use crate::domain::time::Timestamp;
+use crate::views::Error;
+use crate::views::ask::Ask;
+use crate::views::instructions;
+use crate::views::plans::Plan;
+use crate::views::postings;
+use crate::views::report::Line;
+use crate::views::retention::{Bounds, House, Person};
+
+/// What there is to do about one person.
+pub struct Work {
+    pub subject: SubjectId,
+    pub person: Person,
+    pub instructions: Vec<Instruction>,
+    /// Requests that nobody has answered.
+    pub open_cases: bool,
+}
+
+/// Decides about many people by the same house.
+pub struct Deciding {
+    pub house: Arc<House>,
+    pub now: Timestamp,
+    bounds: Bounds,
+    /// What held for everybody when plans were made.
+    then: HashMap<Id, Arc<House>>,
+}
+
+impl Deciding {
+    pub fn new(ask: &Ask, now: Timestamp) -> Result<Deciding, Error> {
+        let house = Arc::new(ask.house_at(ask.applied, now)?);
+        let bounds = Bounds::of(&house, None);
+        Ok(Deciding { house, now, bounds, then: HashMap::new() })
+    }
+
+    /// `None` of somebody who counts as another, or of whom nothing is known.
+    pub fn work(&self, ask: &Ask, subject: SubjectId) -> Result<Option<Work>, Error> {
+        let group = ask.group(subject, ask.applied)?.filter(|group| group.canonical == subject);
+        let Some(group) = group else { return Ok(None) };
+        let mut lines = ask.row_lines(&group, ask.applied)?;
+        let gathered = ask.gathered(&group, lines.as_deref(), ask.applied, &self.bounds)?;
+        if lines.is_none() {
+            lines = Some(ask.single_lines(&group, ask.applied)?);
+        }
+        let lines = lines.unwrap_or_default();
+        Ok(Some(Work {
+            subject,
+            person: Person::new(gathered, Arc::clone(&self.house)),
+            instructions: instructions::among(&lines),
+            open_cases: has_open_cases(&lines),
+        }))
+    }
+
+    /// Whether an item that is due now is one of a plan's, which was made when less was known.
+    pub fn was_planned(
+        &mut self,
+        ask: &Ask,
+        plan: &Plan,
+        subject: SubjectId,
+        item: &Item,
+    ) -> Result<bool, Error> {
+        if !plan.reaches(item) {
+            return Ok(false);
+        }
+        let Some(group) = ask.group(subject, ask.applied)? else { return Ok(false) };
+        let mut newest = 0;
+        for source in &group.sources {
+            let last = postings::newest(&ask.reading, source.subject, u64::MAX, 1)?;
+            newest = newest.max(last.first().map_or(0, |posting| posting.position));
+        }
+        if newest < plan.computed_at {
+            return Ok(true);
+        }
+        let house = match self.then.get(&plan.id) {
+            Some(house) => Arc::clone(house),
+            None => Arc::new(ask.house_at(plan.computed_at, plan.as_of)?),
+        };
+        self.then.insert(plan.id.clone(), Arc::clone(&house));
+        let bounds = Bounds::of(&house, None);
+        let then = ask.person_at(subject, &house, &bounds, plan.computed_at)?;
+        Ok(then.is_some_and(|person| {
+            let decision = person.decide(&item.key, plan.as_of);
+            Item::of(&item.key, &decision).is_some_and(|then| then.group == item.group)
+        }))
+    }
+}
+
+/// Whether a request was received and neither fulfilled, refused nor withdrawn.
+fn has_open_cases(lines: &[Line]) -> bool {
+    let mut open: BTreeSet<Option<&Id>> = BTreeSet::new();
+    let mut closed: BTreeSet<Option<&Id>> = BTreeSet::new();
+    for line in lines {
+        match &line.body {
+            Body::RequestReceived(body) => drop(open.insert(body.case_id.as_ref())),
+            Body::RequestFulfilled(body) => drop(closed.insert(body.case_id.as_ref())),
+            Body::RequestRefused(body) => drop(closed.insert(body.case_id.as_ref())),
+            Body::RequestWithdrawn(body) => drop(closed.insert(body.case_id.as_ref())),
+            _ => {}
+        }
+    }
+    open.difference(&closed).next().is_some()
+}
+
+impl Work {
+    /// Whether nothing asks any more to know who the person is (`domain.md` 4.4 step 5): no datum, account, hold,
+    /// open instruction or case.
+    pub fn is_needless(&self, now: Timestamp) -> bool {
+        let told = |one: &Instruction| {
+            use crate::domain::instruction::State::{Impossible, Refused};
+            one.state.is_open() || one.destroys() && matches!(one.state, Refused | Impossible)
+        };
+        !self.person.holds_anything(now)
+            && !self.person.has_account(now)
+            && !self.person.is_anywhere_held(now)
+            && !self.instructions.iter().any(told)
+            && !self.open_cases
+    }
+
+    /// What is due, and nobody has in hand.
+    pub fn items(&self, now: Timestamp) -> Vec<Item> {
+        let due = self.person.keys().filter_map(|key| Item::of(key, &self.person.decide(key, now)));
+        due.filter(|item| !self.is_in_hand(item)).collect()
+    }
+
+    /// Whether somebody was told, and has not answered, or has answered that it is not done: then an officer decides.
+    pub fn is_in_hand(&self, item: &Item) -> bool {
+        use crate::domain::instruction::State::{Done, Recalled};
+        self.instructions.iter().any(|told| {
+            told.destroys()
+                && told.collected_before == item.collected_before
+                && told.of.holds(&item.key)
+                && !matches!(told.state, Done | Recalled)
+                && told.due_at.is_some()
+        })
+    }
+
+    /// What is kept beyond its time, and by what.
+    pub fn kept(&self, now: Timestamp) -> Vec<(DatumKey, Decision)> {
+        let decided = self.person.keys().map(|key| (key.clone(), self.person.decide(key, now)));
+        decided.filter(|(_, decision)| decision.state == State::Suspended).collect()
+    }
+
+    /// Why an instruction to destroy is void by now; `None` while it stands. What was handed on to a recipient is
+    /// gone at its source, so that only a hold keeps it there.
+    pub fn voided(&self, told: &Instruction, now: Timestamp) -> Option<RecallReason> {
+        let key = told.of.datum()?;
+        if !told.destroys() {
+            return None;
+        }
+        if self.person.is_held(&key, now) {
+            return Some(RecallReason::Hold);
+        }
+        // Only what falls due has such a time; recipients are told when it is gone.
+        told.due_at?;
+        let decision = self.person.decide(&key, now);
+        if Item::of(&key, &decision).is_some_and(|item| item.collected_before == told.collected_before) {
+            return None;
+        }
+        let annulled = |version: &Id| self.person.house.is_annulled(version);
+        let only_deferred = decision.because.iter().all(|reason| *reason == Reason::Deferred);
+        match decision.state {
+            State::Suspended if only_deferred => None,
+            State::Done => Some(RecallReason::Executed),
+            State::Suspended => Some(RecallReason::Hold),
+            _ if told.because.iter().any(annulled) => Some(RecallReason::Annulled),
+            State::Absent => Some(RecallReason::Retracted),
+            _ => Some(RecallReason::Reopened),
+        }
+    }
+}
+
+impl Person {
+    /// Whether a hold is on a datum, held here or not any more.
+    pub fn is_held(&self, key: &DatumKey, now: Timestamp) -> bool {
+        let facts = self.facts(key);
+        is_on_hold(facts.iter().filter(|fact| fact.act.is_about(key)), now)
+    }
+
+    /// Whether any hold is on the person or on anything of the person's.
+    pub fn is_anywhere_held(&self, now: Timestamp) -> bool {
+        let mut facts: Vec<&Fact> = self.general.iter().collect();
+        facts.sort_by_key(|fact| (fact.at, fact.act.rank()));
+        is_on_hold(facts.into_iter(), now)
+    }
+
+    /// Whether an account is open for a service that has not ended.
+    pub fn has_account(&self, now: Timestamp) -> bool {
+        let ended = |service: &Id| {
+            let terminated =
+                |act: &Act| matches!(act, Act::ServiceTerminated { service: one } if one == service);
+            self.house.facts.iter().any(|fact| fact.at <= now && terminated(&fact.act))
+        };
+        let mut facts: Vec<_> = self.general.iter().filter(|fact| fact.at <= now).collect();
+        facts.sort_by_key(|fact| (fact.at, fact.act.rank()));
+        let mut open: BTreeSet<Id> = BTreeSet::new();
+        let mut of_all = false;
+        for fact in facts {
+            match &fact.act {
+                Act::AccountRegistered { services } if services.is_empty() => of_all = true,
+                Act::AccountRegistered { services } => open.extend(services.iter().cloned()),
+                Act::AccountCancelled { services } if services.is_empty() => {
+                    of_all = false;
+                    open.clear();
+                }
+                Act::AccountCancelled { services } => open.retain(|one| !services.contains(one)),
+                _ => {}
+            }
+        }
+        of_all || open.iter().any(|service| !ended(service))
+    }
+
+    /// Whether something of the person's is still held for any reason.
+    pub fn holds_anything(&self, now: Timestamp) -> bool {
+        self.keys().any(|key| !matches!(self.decide(key, now).state, State::Absent | State::Done))
+    }
+}
+
+/// Whether one of the holds among these facts, in their order, was not released.
+fn is_on_hold<'f>(facts: impl Iterator<Item = &'f Fact>, now: Timestamp) -> bool {
+    let mut on: BTreeSet<&Id> = BTreeSet::new();
+    for fact in facts.filter(|fact| fact.at <= now) {
+        match &fact.act {
+            Act::HoldPlaced { hold, .. } => drop(on.insert(hold)),
+            Act::HoldReleased { hold } => drop(on.remove(hold)),
+            _ => {}
+        }
+    }
+    !on.is_empty()
+}
+
+impl House {
+    pub(super) fn is_annulled(&self, version: &Id) -> bool {
+        self.facts
+            .iter()
+            .any(|fact| matches!(&fact.act, Act::RuleAnnulled { version: one } if one == version))
+    }
+}
+
+impl Ask {
+    /// Whether a hold is on somebody, or on anything of theirs; of somebody who counts as another, of that other.
+    pub fn is_held(&self, subject: SubjectId, now: Timestamp) -> Result<bool, Error> {
+        let deciding = Deciding::new(self, now)?;
+        let work = deciding.work(self, self.canonical(subject)?)?;
+        Ok(work.is_some_and(|work| work.person.is_anywhere_held(now)))
+    }
+}
