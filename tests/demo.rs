@@ -20,6 +20,7 @@ const BREACHES: &[(&str, &str)] = &[
     ("F-CATEGORY-UNDECLARED", "1.2.2"),
     ("F-FORCED-PERMISSION", "1.2.2"),
     ("F-BASIS-REGIME", "2.d"),
+    ("F-RETENTION-OVERRUN", "2.d"),
     ("F-ANALYTICS-LINKED", "2.g"),
     ("F-NO-SEPARATE-CONSENT", "4.1"),
     ("F-RECIPIENT-NO-CONTRACT", "4.2"),
@@ -31,6 +32,7 @@ const BREACHES: &[(&str, &str)] = &[
     ("F-LOCALISATION", "6.1"),
     // Both companies in one directory, so that the demo needs one service.
     ("F-REGION", "6.1"),
+    ("F-RETENTION-UNDEFINED", "6.2"),
     ("F-EMITTER-GAP", "7.3"),
     ("F-SDK-UNDECLARED", "9"),
     ("F-SDK-CHANGED", "9"),
@@ -44,6 +46,7 @@ const BREACHES: &[(&str, &str)] = &[
     ("F-TRANSFER-EXPIRING", "11"),
     ("F-CN-FILING-LATE", "11"),
     ("F-REMOTE-ACCESS", "11"),
+    ("F-USE-AFTER-END", "12.4"),
     ("F-ADM", "12.7"),
     ("F-BUNDLED-CONSENT", "13"),
     ("F-CHILD", "13"),

@@ -16,6 +16,7 @@ pub mod vector;
 mod verdict;
 mod walk;
 mod words;
+mod wrong;
 
 #[cfg(test)]
 pub(crate) mod laws;
@@ -24,6 +25,7 @@ mod tests;
 
 use crate::domain::datum::DatumKey;
 use crate::domain::event::RetentionRule;
+use crate::domain::id::Id;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 
 pub use decision::{Action, Code, Decision, Earlier, Plan, Reason, State};
@@ -31,6 +33,7 @@ pub use episode::{Ended, HardEnd};
 pub use explain::{Candidate, Explanation, PurposeStanding, explain};
 pub use fact::{Act, Fact};
 pub use rule::{in_force, last_day};
+pub use wrong::{Kept, What, Wrong};
 
 use history::History;
 use rule::Rules;
@@ -58,30 +61,72 @@ pub fn decide(case: &Case<'_>) -> Decision {
     with_verdict(case, |decision, _| decision)
 }
 
+/// A decision, and what findings about the datum are made of.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    pub decision: Decision,
+    pub wrongs: Vec<Wrong>,
+    /// Uses that were allowed, so that a use of several data is wrong only where none of them allowed it.
+    pub lawful_uses: Vec<(Timestamp, Id)>,
+    /// The last collection of this life.
+    pub collected: Option<Timestamp>,
+    /// The cancellation of the account that stands.
+    pub cancelled_at: Option<Timestamp>,
+}
+
+/// The decision, and everything that is wrong with the names that findings have.
+pub fn judge(case: &Case<'_>) -> Judged {
+    let history = History::of(case);
+    let rules = Rules::of(case, &history.annulled);
+    let mut walked = Walk::through(&history, &rules, case, false);
+    let verdict = walked.verdict(case.now);
+    let (decision, overdue) = concluded(&walked, &verdict, (&history, &rules), case);
+    let mut wrongs = wrong::standing(&walked, &verdict, case.now);
+    wrongs.extend(std::mem::take(&mut walked.wrongs));
+    wrongs.extend(overdue);
+    Judged {
+        decision,
+        wrongs,
+        lawful_uses: walked.lawful_uses,
+        collected: walked.life.map(|life| life.collected),
+        cancelled_at: walked.cancelled_at,
+    }
+}
+
 /// The decision, and the verdict that it was made from.
 fn with_verdict<T>(case: &Case<'_>, tell: impl FnOnce(Decision, &Verdict<'_>) -> T) -> T {
     let history = History::of(case);
     let rules = Rules::of(case, &history.annulled);
     let walked = Walk::through(&history, &rules, case, false);
     let verdict = walked.verdict(case.now);
-    let mut decision = Decision::of(&verdict, &rules);
-    decision.findings.extend(walked.findings.iter().copied());
-    overrun(&mut decision, verdict.took_effect, case.now);
+    tell(concluded(&walked, &verdict, (&history, &rules), case).0, &verdict)
+}
+
+/// The decision, and what is overdue by it.
+fn concluded(
+    walked: &Walk<'_>,
+    verdict: &Verdict<'_>,
+    (history, rules): (&History<'_>, &Rules<'_>),
+    case: &Case<'_>,
+) -> (Decision, Option<Wrong>) {
+    let mut decision = Decision::of(verdict, rules);
+    decision.findings.extend(walked.wrongs.iter().filter_map(|wrong| wrong.what.code()));
+    let mut overdue = overrun(&decision, verdict.took_effect, case.now);
     if verdict.state == State::Due {
-        decision.plan = plan(&walked, &history, &rules, case);
+        decision.plan = plan(walked, history, rules, case);
     } else if verdict.state != State::Review {
-        owed(&mut decision, &walked, &history, &rules, case);
+        overdue = owed(&mut decision, walked, history, rules, case);
     }
-    tell(decision, &verdict)
+    decision.findings.extend(overdue.iter().filter_map(|wrong| wrong.what.code()));
+    (decision, overdue)
 }
 
 /// Step 17: due, and 24 hours have passed since, and since the version that binds took effect.
-fn overrun(decision: &mut Decision, took_effect: Option<Timestamp>, now: Timestamp) {
-    let Some(due) = decision.due_at.filter(|_| decision.state == State::Due) else { return };
+fn overrun(decision: &Decision, took_effect: Option<Timestamp>, now: Timestamp) -> Option<Wrong> {
+    let due = decision.due_at.filter(|_| decision.state == State::Due)?;
     let since = took_effect.map_or(due, |effect| due.max(effect));
-    if now.since(since) >= GRACE_MS {
-        decision.findings.insert(Code::RetentionOverrun);
-    }
+    let binding = decision.because.first().cloned();
+    (now.since(since) >= GRACE_MS).then_some(Wrong { at: due, what: What::Overrun { binding } })
 }
 
 /// Section 4.4 step 1: whether an officer has to confirm that it goes.
@@ -103,18 +148,20 @@ fn owed(
     history: &History<'_>,
     rules: &Rules<'_>,
     case: &Case<'_>,
-) {
-    let Some(overtaken_by) = walked.overtaken_by() else { return };
+) -> Option<Wrong> {
+    let overtaken_by = walked.overtaken_by()?;
     let earlier = history.without_collections_from(overtaken_by);
     let before = Walk::through(&earlier, rules, case, false);
     let verdict = before.verdict(case.now);
     let mut copy = Decision::of(&verdict, rules);
+    let mut overdue = None;
     if verdict.state == State::Due {
         copy.plan = plan(&before, &earlier, rules, case);
-        overrun(&mut copy, verdict.took_effect, case.now);
+        overdue = overrun(&copy, verdict.took_effect, case.now);
+        copy.findings.extend(overdue.iter().filter_map(|wrong| wrong.what.code()));
         decision.owed = copy.due_at;
-        decision.findings.extend(copy.findings.iter().filter(|code| **code == Code::RetentionOverrun));
     }
     let collected_before = history.facts[overtaken_by].at;
     decision.earlier = Some(Box::new(Earlier { decision: copy, collected_before }));
+    overdue
 }

@@ -33,6 +33,9 @@ pub struct Ask {
     pub applied: u64,
 }
 
+/// What is done with each record and its lines.
+type EachRecord<'e> = dyn FnMut(&Decoded, Vec<Line>) -> Result<(), Error> + 'e;
+
 /// Records decoded at once while looking for evidence.
 const PAGE: usize = 64;
 
@@ -133,13 +136,25 @@ impl Ask {
     /// A line for every single record of a group, in the order of the log, without what was taken back.
     pub(super) fn single_lines(&self, group: &Group, known_at: u64) -> Result<Vec<Line>, Error> {
         let mut lines = Vec::new();
-        self.reach.decode_all(&self.positions(group, known_at)?, |event| {
-            let mut state = State::default();
-            self.replay(&mut state, group, &event, known_at)?;
-            lines.extend(self.resolved(&state, known_at)?);
+        self.each_record(group, known_at, &mut |_, mut more| {
+            lines.append(&mut more);
             Ok(())
         })?;
         Ok(lines)
+    }
+
+    /// The same record by record.
+    pub(super) fn each_record(
+        &self,
+        group: &Group,
+        known_at: u64,
+        each: &mut EachRecord<'_>,
+    ) -> Result<(), Error> {
+        self.reach.decode_all(&self.positions(group, known_at)?, |event| {
+            let mut state = State::default();
+            self.replay(&mut state, group, &event, known_at)?;
+            each(&event, self.resolved(&state, known_at)?)
+        })
     }
 
     fn fill(&self, report: &mut Report, lines: Vec<Line>, known_at: u64) {

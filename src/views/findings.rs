@@ -12,6 +12,7 @@ mod acts;
 mod collecting;
 mod house;
 mod identities;
+mod keeping;
 mod lessons;
 mod persons;
 mod sdks;
@@ -49,16 +50,22 @@ pub const JUDGED: &[&str] = &[
     "F-BASIS-REGIME",
     "F-BILINGUAL",
     "F-BUNDLED-CONSENT",
+    "F-CANCEL-LATE",
     "F-CATEGORY-UNDECLARED",
     "F-CHILD",
     "F-CLEARTEXT",
     "F-CN-FILING-LATE",
     "F-CN-THRESHOLD",
+    "F-CONFLICT-OF-LAWS",
+    "F-DEFER-NOT-ALLOWED",
     "F-EMITTER-GAP",
     "F-EMITTER-SILENT",
+    "F-FALSE-ANONYMISATION",
     "F-FORCED-PERMISSION",
     "F-FOREIGN-AUTHORITY",
+    "F-HOLD-STALE",
     "F-IDENTITY-CONFLICT",
+    "F-INSTRUCTION-OVERDUE",
     "F-LATE-FOR-ERASED",
     "F-LEGACY-EVIDENCE",
     "F-LOCALISATION",
@@ -68,21 +75,27 @@ pub const JUDGED: &[&str] = &[
     "F-NO-SEPARATE-CONSENT",
     "F-NOTICE-MISSING",
     "F-NOTICE-STALE",
+    "F-ORDER-CONFLICT",
     "F-PRE-CONSENT-SDK",
+    "F-PREMATURE-ERASURE",
     "F-PURPOSE-CREEP",
     "F-RECIPIENT-NO-CONTRACT",
     "F-REGION",
     "F-REMOTE-ACCESS",
+    "F-RETENTION-OVERRUN",
+    "F-RETENTION-UNDEFINED",
     "F-SDK-CHANGED",
     "F-SDK-SCOPE",
     "F-SDK-UNDECLARED",
     "F-SHARE-NO-SAFEGUARD",
+    "F-TERMINATION-NOTICE",
     "F-TRANSFER-EXPIRED",
     "F-TRANSFER-EXPIRING",
     "F-TRANSFER-NO-ASSESSMENT",
     "F-TRANSFER-NO-MECHANISM",
     "F-TRANSFER-SCOPE",
     "F-UNMAPPED",
+    "F-USE-AFTER-END",
 ];
 
 /// One finding.
@@ -201,6 +214,7 @@ impl Ask {
         finder.house()?;
         finder.abroad()?;
         finder.identities()?;
+        finder.keeping();
         finder.persons()?;
         finder.erased()?;
         let traced = finder.traced.take().map(|traced| {

@@ -8,6 +8,7 @@
 pub mod due;
 mod facts;
 mod house;
+mod judging;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,9 @@ use crate::domain::consent::SETTLE_MS;
 use crate::domain::datum::DatumKey;
 use crate::domain::event::Title;
 use crate::domain::id::{Id, SubjectId};
-use crate::domain::retention::{Act, Case, Decision, Explanation, Fact, Reason, State, decide, explain};
+use crate::domain::retention::{
+    Act, Case, Decision, Explanation, Fact, Judged, Reason, State, decide, explain, judge,
+};
 use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::ask::Ask;
@@ -25,6 +28,7 @@ use crate::views::group::Group;
 use crate::views::report::Line;
 
 pub use house::House;
+pub(super) use judging::{Judgement, Judging};
 pub(super) use sweep::Bounds;
 pub use sweep::{Change, Held, Sweep};
 
@@ -179,6 +183,10 @@ impl Person {
 
     pub fn decide(&self, key: &DatumKey, now: Timestamp) -> Decision {
         decide(&self.case(key, &self.facts(key), now))
+    }
+
+    pub fn judge(&self, key: &DatumKey, now: Timestamp) -> Judged {
+        judge(&self.case(key, &self.facts(key), now))
     }
 
     /// The first instant at which a decision changes by time alone.

@@ -8,6 +8,7 @@ mod identity;
 mod judged;
 mod laws;
 mod month;
+mod overdue;
 mod persons;
 mod processing;
 mod retained;

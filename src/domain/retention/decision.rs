@@ -280,7 +280,7 @@ fn zone(because: &[Reason], rules: &Rules<'_>) -> chrono_tz::Tz {
 fn findings(verdict: &Verdict<'_>) -> BTreeSet<Code> {
     let in_review = verdict.state == State::Review;
     [
-        (verdict.conflict_of_laws, Code::ConflictOfLaws),
+        (!verdict.foreign_floors.is_empty(), Code::ConflictOfLaws),
         (verdict.deferral_refused, Code::DeferNotAllowed),
         (in_review && verdict.order.is_some(), Code::OrderConflict),
         (in_review && verdict.order.is_none(), Code::RetentionUndefined),

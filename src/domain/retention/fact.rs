@@ -93,6 +93,7 @@ pub enum Act {
     DeletionOrdered {
         of: Selector,
         order: Id,
+        authority: Option<Id>,
     },
     Deferred {
         of: Selector,
@@ -102,6 +103,7 @@ pub enum Act {
     Executed {
         of: Selector,
         collected_before: Option<Timestamp>,
+        anonymised: bool,
     },
     /// `None`: the evidence of the service begins with its registration.
     ServiceRegistered {

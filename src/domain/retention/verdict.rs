@@ -21,6 +21,11 @@ pub struct Bound<'a> {
 }
 
 impl Bound<'_> {
+    /// Whether what it runs from has not happened. An account that goes on is no such thing: nobody waits for its end.
+    pub fn is_pending(&self) -> bool {
+        self.anchor.is_none() && self.version.rule.anchor != Anchor::AccountCancelled
+    }
+
     /// Whether it still reaches beyond an instant.
     pub fn runs(&self, at: Timestamp) -> bool {
         self.until.is_none_or(|until| at < until)
@@ -59,8 +64,8 @@ pub struct Verdict<'a> {
     pub keep_until: Option<Timestamp>,
     /// It went on being due when a blocker was lifted.
     pub released: bool,
-    /// A law from outside the EU keeps an EU datum (step 10).
-    pub conflict_of_laws: bool,
+    /// Floors of laws from outside the EU that keep an EU datum (step 10).
+    pub foreign_floors: Vec<&'a Id>,
     pub deferral_refused: bool,
     pub account_cancelled: bool,
     /// When the latest of the versions that bind took effect.
@@ -90,11 +95,11 @@ impl<'a> Walk<'a> {
         verdict.blockers = self.blockers(life);
         verdict.account_cancelled = life.account_cancelled || self.account_cancelled;
         verdict.deferral_refused = life.deferred && life.regimes.contains(&Regime::EU);
-        verdict.conflict_of_laws = life.regimes.contains(&Regime::EU)
-            && verdict
-                .floors
-                .iter()
-                .any(|floor| floor.version.rule.law_of.is_some_and(|law| is_foreign(law, now)));
+        if life.regimes.contains(&Regime::EU) {
+            let floors = verdict.floors.iter().map(|floor| floor.version.rule);
+            let foreign = floors.filter(|rule| rule.law_of.is_some_and(|law| is_foreign(law, now)));
+            verdict.foreign_floors = foreign.map(|rule| &rule.id).collect();
+        }
         verdict.reckon();
         verdict.conclude(self.released, now);
         // An order binds by itself, whatever the rules say.
@@ -189,7 +194,7 @@ impl<'a> Verdict<'a> {
             capped: None,
             keep_until: None,
             released: false,
-            conflict_of_laws: false,
+            foreign_floors: Vec::new(),
             deferral_refused: false,
             account_cancelled: false,
             took_effect: None,

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use crate::domain::event::{LegalBasis, PurposeBasis, RestrictionGround, RuleKind, SoftEnd};
 use crate::domain::id::{Id, Regime};
-use crate::domain::retention::episode::{Episode, HardEnd};
+use crate::domain::retention::episode::{Ended, Episode, HardEnd};
 use crate::domain::retention::history::{Counted, History};
 use crate::domain::retention::rule::{Rules, Version};
+use crate::domain::retention::wrong::{Cause, Kept, What, Wrong};
 use crate::domain::retention::{Act, Case, Code};
 use crate::domain::time::Timestamp;
 
@@ -24,6 +25,8 @@ pub struct Life {
     pub episodes: Vec<Episode>,
     /// The first one.
     pub order: Option<(Timestamp, Id)>,
+    /// Whose it was.
+    pub ordered_by: Option<Id>,
     pub deferred: bool,
     /// Since the last collection.
     demands: Vec<Demand>,
@@ -42,6 +45,15 @@ enum Demand {
     Unlawful(Option<Id>),
 }
 
+impl Demand {
+    fn cause(&self) -> Cause {
+        match self {
+            Demand::Erasure => Cause::ERASURE_ACCEPTED,
+            Demand::Unlawful(_) => Cause::UNLAWFUL,
+        }
+    }
+}
+
 /// Where the datum stands after the facts so far.
 #[derive(Debug, Clone)]
 pub struct Walk<'a> {
@@ -52,10 +64,14 @@ pub struct Walk<'a> {
     supposing: bool,
     pub(super) life: Option<Life>,
     pub(super) lived: bool,
-    pub(super) findings: BTreeSet<Code>,
+    pub(super) wrongs: BTreeSet<Wrong>,
+    /// Uses that were allowed.
+    pub(super) lawful_uses: Vec<(Timestamp, Id)>,
     consents: Vec<Id>,
     objections: Vec<Option<Id>>,
     pub(super) account_cancelled: bool,
+    /// The first cancellation since the last registration.
+    pub(super) cancelled_at: Option<Timestamp>,
     /// The first cancellation or end of the service since the last registration.
     pub(super) account_ended: Option<Timestamp>,
     termination_notified: bool,
@@ -69,6 +85,8 @@ pub struct Walk<'a> {
     pub(super) own_transaction: Option<Timestamp>,
     pub(super) aborted: bool,
     ever_opened: BTreeSet<Id>,
+    /// Whether the last life ended with the datum anonymous.
+    anonymised: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -86,10 +104,12 @@ impl<'a> Walk<'a> {
             supposing,
             life: None,
             lived: false,
-            findings: BTreeSet::new(),
+            wrongs: BTreeSet::new(),
+            lawful_uses: Vec::new(),
             consents: Vec::new(),
             objections: Vec::new(),
             account_cancelled: false,
+            cancelled_at: None,
             account_ended: None,
             termination_notified: false,
             service_terminated: false,
@@ -100,6 +120,7 @@ impl<'a> Walk<'a> {
             own_transaction: None,
             aborted: false,
             ever_opened: BTreeSet::new(),
+            anonymised: false,
         };
         for (place, fact) in history.facts.iter().enumerate() {
             walk.step(place, fact);
@@ -141,10 +162,11 @@ impl<'a> Walk<'a> {
             Act::ConsentWithdrawn { purpose } => self.withdrawn(place, at, purpose),
             Act::AccountRegistered { .. } => {
                 self.account_cancelled = false;
-                self.account_ended = None;
+                (self.cancelled_at, self.account_ended) = (None, None);
             }
             Act::AccountCancelled { .. } => {
                 self.account_cancelled = true;
+                self.cancelled_at.get_or_insert(at);
                 self.life.iter_mut().for_each(|life| life.account_cancelled = true);
                 self.account_ends(place, at, SoftEnd::AccountCancelled);
             }
@@ -178,13 +200,16 @@ impl<'a> Walk<'a> {
                     self.released = Some(at);
                 }
             }
-            Act::DeletionOrdered { order, .. } => {
-                if let Some(life) = &mut self.life {
-                    life.order.get_or_insert_with(|| (at, order.clone()));
+            Act::DeletionOrdered { order, authority, .. } => {
+                if let Some(life) = self.life.as_mut().filter(|life| life.order.is_none()) {
+                    life.order = Some((at, order.clone()));
+                    life.ordered_by.clone_from(authority);
                 }
             }
-            Act::Deferred { technical, .. } => self.deferred(*technical),
-            Act::Executed { collected_before, .. } => self.executed(place, at, *collected_before),
+            Act::Deferred { technical, .. } => self.deferred(at, *technical),
+            Act::Executed { collected_before, anonymised, .. } => {
+                self.executed(place, at, *collected_before, *anonymised);
+            }
             Act::TerminationNotified { .. } => self.termination_notified = true,
             Act::ServiceTerminated { .. } => self.service_terminated(place, at),
             Act::ServiceRegistered { .. } | Act::RuleAnnulled { .. } | Act::Retracted { .. } => {}
@@ -207,6 +232,7 @@ impl<'a> Walk<'a> {
             last_activity: at,
             episodes: Vec::new(),
             order: None,
+            ordered_by: None,
             deferred: false,
             demands: Vec::new(),
             overtaken_by: None,
@@ -218,9 +244,10 @@ impl<'a> Walk<'a> {
         let open: Vec<bool> =
             purposes.iter().map(|purpose| self.open_episode(&purpose.id, at).is_some()).collect();
         let Some(life) = &mut self.life else { return };
+        let is_european = life.regimes.contains(&Regime::EU);
         life.collect(place, at, regimes);
-        if life.deferred && life.regimes.contains(&Regime::EU) {
-            self.findings.insert(Code::DeferNotAllowed);
+        if life.deferred && !is_european && life.regimes.contains(&Regime::EU) {
+            self.wrong(at, What::DeferralRefused);
         }
         for (purpose, _) in purposes.iter().zip(&open).filter(|(_, open)| **open) {
             self.each(|episode| {
@@ -240,14 +267,16 @@ impl<'a> Walk<'a> {
         if self.life.is_none() || self.open_episode(&purpose.id, fact.at).is_some() {
             return;
         }
-        let concerns = |demand: &Demand| match demand {
+        let concerns = |demand: &&Demand| match demand {
             Demand::Erasure => purpose.basis != LegalBasis::LegalObligation,
             Demand::Unlawful(named) => named.as_ref().is_none_or(|named| *named == purpose.id),
         };
-        if self.life.as_ref().is_some_and(|life| life.demands.iter().any(concerns)) {
-            self.findings.insert(Code::UseAfterEnd);
-        } else {
-            self.open(place, fact, purpose);
+        match self.life.as_ref().and_then(|life| life.demands.iter().find(concerns)) {
+            Some(demand) => {
+                let cause = demand.cause();
+                self.wrong(fact.at, What::Opened { purpose: purpose.id.clone(), cause });
+            }
+            None => self.open(place, fact, purpose),
         }
     }
 
@@ -260,12 +289,11 @@ impl<'a> Walk<'a> {
 
     /// Step 7.
     fn used(&mut self, at: Timestamp, purpose: &Id) {
-        let lawful = self.is_usable(at, purpose);
-        if !lawful {
-            let opened = self.ever_opened.contains(purpose);
-            self.findings.insert(if opened { Code::UseAfterEnd } else { Code::PurposeCreep });
+        if !self.is_usable(at, purpose) {
+            self.misused(at, purpose);
             return;
         }
+        self.lawful_uses.push((at, purpose.clone()));
         if let Some(life) = &mut self.life {
             life.last_activity = life.last_activity.max(at);
         }
@@ -274,6 +302,38 @@ impl<'a> Walk<'a> {
                 episode.last_activity = episode.last_activity.max(at);
             }
         });
+    }
+
+    fn wrong(&mut self, at: Timestamp, what: What) {
+        self.wrongs.insert(Wrong { at, what });
+    }
+
+    /// A use for a purpose that was not usable.
+    fn misused(&mut self, at: Timestamp, purpose: &Id) {
+        if !self.ever_opened.contains(purpose) {
+            return self.wrong(at, What::Plain(Code::PurposeCreep));
+        }
+        if self.life.is_none() && self.anonymised {
+            self.wrong(at, What::UsedAnonymous { purpose: purpose.clone() });
+        }
+        let cause = self.why_not(purpose);
+        self.wrong(at, What::Used { purpose: purpose.clone(), cause });
+    }
+
+    /// Why a purpose that was opened once is not usable.
+    fn why_not(&self, purpose: &Id) -> Cause {
+        let Some(life) = &self.life else { return Cause::Executed };
+        let latest = life.episodes.iter().find(|episode| episode.purpose == *purpose);
+        let hard = latest.and_then(|episode| episode.hard).map(|(at, end)| (at, Ended::Hard(end)));
+        let soft = latest.and_then(|episode| episode.soft).map(|(at, end)| (at, Ended::Soft(end)));
+        match hard.into_iter().chain(soft).min_by_key(|(at, _)| *at) {
+            Some((_, end)) => Cause::Ended(end),
+            None if life.order.is_some() => Cause::Ordered,
+            None if !self.restrictions.is_empty() => Cause::Restricted,
+            // Opened in an earlier life only.
+            None if latest.is_none() => Cause::Executed,
+            None => Cause::Expired,
+        }
     }
 
     fn withdrawn(&mut self, place: usize, at: Timestamp, purpose: &Id) {
@@ -301,7 +361,7 @@ impl<'a> Walk<'a> {
 
     fn service_terminated(&mut self, place: usize, at: Timestamp) {
         if !self.termination_notified {
-            self.findings.insert(Code::TerminationNotice);
+            self.wrong(at, What::Plain(Code::TerminationNotice));
         }
         self.service_terminated = true;
         self.account_ends(place, at, SoftEnd::ServiceTerminated);
@@ -347,41 +407,56 @@ impl<'a> Walk<'a> {
     }
 
     /// Step 11: PIPL 47(2) knows it, the GDPR does not.
-    fn deferred(&mut self, technical: bool) {
+    fn deferred(&mut self, at: Timestamp, technical: bool) {
         if let Some(life) = self.life.as_mut().filter(|_| technical) {
             life.deferred = true;
             if life.regimes.contains(&Regime::EU) {
-                self.findings.insert(Code::DeferNotAllowed);
+                self.wrong(at, What::DeferralRefused);
             }
         }
     }
 
     /// Steps 2 and 17: ends the life, unless it is only about an earlier copy.
-    fn executed(&mut self, place: usize, at: Timestamp, collected_before: Option<Timestamp>) {
+    fn executed(
+        &mut self,
+        place: usize,
+        at: Timestamp,
+        collected_before: Option<Timestamp>,
+        anonymised: bool,
+    ) {
         let Some(life) = &self.life else { return };
         let ends = collected_before.is_none_or(|before| before > life.collected);
-        if self.is_premature(place, at, collected_before) {
-            self.findings.insert(Code::PrematureErasure);
+        for kept in self.kept_at_execution(place, at, collected_before) {
+            self.wrong(at, What::Destroyed(kept));
         }
         if ends {
             self.life = None;
+            self.anonymised = anonymised;
             self.own_transaction = None;
         }
     }
 
-    /// Whether something still kept what was destroyed. An execution on an earlier copy is judged on that copy.
-    fn is_premature(&self, place: usize, at: Timestamp, collected_before: Option<Timestamp>) -> bool {
-        if let Some(before) = collected_before {
-            let history = self.history.copy_before(before, place);
-            let copy = Walk::through(&history, self.rules, &self.case, self.supposing);
-            return copy.life.is_some() && copy.is_kept(at);
-        }
-        self.is_kept(at)
+    /// What still kept what was destroyed. An execution on an earlier copy is judged on that copy.
+    fn kept_at_execution(
+        &self,
+        place: usize,
+        at: Timestamp,
+        collected_before: Option<Timestamp>,
+    ) -> Vec<Kept> {
+        let Some(before) = collected_before else { return self.kept(at) };
+        let history = self.history.copy_before(before, place);
+        let copy = Walk::through(&history, self.rules, &self.case, self.supposing);
+        if copy.life.is_some() { copy.kept(at) } else { Vec::new() }
     }
 
-    fn is_kept(&self, at: Timestamp) -> bool {
-        let runs = || self.floors(at).iter().any(|floor| floor.runs(at));
-        !self.holds.is_empty() || !self.is_ordered() && (!self.restrictions.is_empty() || runs())
+    fn kept(&self, at: Timestamp) -> Vec<Kept> {
+        let mut kept: Vec<Kept> = self.holds.first().map(|_| Kept::Hold).into_iter().collect();
+        if !self.is_ordered() {
+            kept.extend(self.restrictions.iter().copied().map(Kept::Restriction));
+            let floors = self.floors(at).into_iter().filter(|floor| floor.runs(at));
+            kept.extend(floors.map(|floor| Kept::Floor(floor.version.rule.id.clone())));
+        }
+        kept
     }
 
     /// Purposes of this life, whatever became of them.

@@ -1,7 +1,7 @@
-//! What is wrong about single people: consent, notice, choice, children. Everybody's row is looked at, one person
-//! at a time, so that memory stays flat. Where a tally has one answer from its first instant to its last, the row
-//! is enough; else, and where something was recorded so late that it may have been missed, the person's own records
-//! are read.
+//! What is wrong about single people: consent, notice, choice, children, and how long their data are kept.
+//! Everybody's row is looked at, one person at a time, so that memory stays flat. Where a tally has one answer from
+//! its first instant to its last, the row is enough; else, and where something was recorded so late that it may have
+//! been missed, the person's own records are read.
 //!
 //! Those merged count as one person, and a linked device counts for its time (`views/group.rs`). People who were
 //! erased have no row: their erasures say what had been found (`views/erased.rs`).
@@ -11,6 +11,9 @@ mod belonging;
 #[cfg(test)]
 mod both_ways;
 mod choice;
+mod executed;
+mod instructed;
+mod kept;
 mod life;
 mod separate;
 mod told;
@@ -42,6 +45,9 @@ use crate::views::{Error, occurrences, postings};
 use belonging::Of;
 use life::{Item, Life, Sure, Terms, Unsure};
 pub use separate::Separate;
+
+pub(super) use executed::{hold_key, stale_since};
+use kept::Keeping;
 
 /// A code that rests on absence and is found here. All of them wait equally long, which a test holds.
 const WAITS: &str = "F-NO-CONSENT";
@@ -114,6 +120,7 @@ pub(super) struct Pass<'f> {
     /// Whether any part names a mark only, and may count as somebody's.
     named: bool,
     terms: RefCell<HashMap<TermsOf, Rc<Terms>>>,
+    keeping: Option<Keeping<'f>>,
 }
 
 /// A shape, and the position of the revision of its activity.
@@ -161,7 +168,19 @@ impl<'f> Pass<'f> {
         }
         let terms = RefCell::default();
         let revisions = shapes.iter().map(|shape| finder.revisions(shape)).collect();
-        Ok(Pass { finder, shapes, revisions, ripe, wait_ms, unripe_from, recorded_from, named, terms })
+        let keeping = Keeping::of(finder)?;
+        Ok(Pass {
+            finder,
+            shapes,
+            revisions,
+            ripe,
+            wait_ms,
+            unripe_from,
+            recorded_from,
+            named,
+            terms,
+            keeping,
+        })
     }
 
     /// Adds what is wrong about one person. `row` is that of the handle.
@@ -174,14 +193,19 @@ impl<'f> Pass<'f> {
             },
         };
         let mut hits = match self.by_rows(subject, row, group.as_ref())? {
-            Ok(hits) if hits.is_empty() => return Ok(()),
             Ok(hits) => hits,
             Err(Unsure) => self.by_records(subject, group.as_ref())?,
         };
+        let mut kept = self.kept(subject, group.as_ref(), false)?;
         let traced = |hit: &Hit| self.finder.traced.as_ref().is_some_and(|traced| traced.code == hit.code);
-        if hits.iter().any(|hit| hit.position.is_none() && (traced(hit) || wants_samples(found, hit))) {
+        let wanted = |hit: &Hit| hit.position.is_none() && (traced(hit) || wants_samples(found, hit));
+        if hits.iter().any(wanted) {
             hits = self.by_records(subject, group.as_ref())?;
         }
+        if kept.iter().any(wanted) {
+            kept = self.kept(subject, group.as_ref(), true)?;
+        }
+        hits.extend(kept);
         let mut keys: BTreeMap<Key, (bool, bool)> = BTreeMap::new();
         for hit in &hits {
             let Ok(key) = Key::new(hit.code, hit.values.clone()) else { continue };
@@ -208,7 +232,9 @@ impl<'f> Pass<'f> {
         let subject = self.resolver(|resolver| resolver.canonical(subject))?;
         let group = self.group(subject)?;
         let mut found: BTreeMap<Key, u64> = BTreeMap::new();
-        for hit in self.by_records(subject, group.as_ref())?.into_iter().filter(|hit| hit.cured.is_none()) {
+        let mut hits = self.by_records(subject, group.as_ref())?;
+        hits.extend(self.kept(subject, group.as_ref(), false)?);
+        for hit in hits.into_iter().filter(|hit| hit.cured.is_none()) {
             if let Ok(key) = Key::new(hit.code, hit.values) {
                 let count = found.entry(key).or_default();
                 *count = count.saturating_add(hit.tally.count);

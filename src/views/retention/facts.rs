@@ -144,10 +144,10 @@ impl Reader<'_> {
             };
         }
         macro_rules! executed {
-            ($body:ident) => {{
+            ($body:ident, $anonymised:literal) => {{
                 let of = of!($body);
                 let of = if $body.exact == Some(true) { of.exactly() } else { of };
-                Act::Executed { of, collected_before: $body.collected_before }
+                Act::Executed { of, collected_before: $body.collected_before, anonymised: $anonymised }
             }};
         }
         let (at, backfill) = (self.line.at(), self.line.own.backfill);
@@ -219,10 +219,10 @@ impl Reader<'_> {
             }
             Body::AuthorityDeletionOrdered(body) => {
                 let Some(order) = body.order_ref.clone().or_else(|| body.order_id.clone()) else { return };
-                Act::DeletionOrdered { of: of!(body), order }
+                Act::DeletionOrdered { of: of!(body), order, authority: body.authority.clone() }
             }
-            Body::ErasureExecuted(body) => executed!(body),
-            Body::AnonymisationExecuted(body) => executed!(body),
+            Body::ErasureExecuted(body) => executed!(body, false),
+            Body::AnonymisationExecuted(body) => executed!(body, true),
             Body::ErasureDeferred(body) => {
                 let technical = body.reason.as_ref().is_some_and(|reason| reason.as_str() == "technical");
                 Act::Deferred { of: of!(body), technical }

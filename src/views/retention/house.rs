@@ -116,7 +116,8 @@ impl House {
             }
             Body::LegalHoldReleased(body) => some(&body.hold_id).map(|hold| Act::HoldReleased { hold }),
             Body::AuthorityDeletionOrdered(body) => {
-                some(&body.order_id).map(|order| Act::DeletionOrdered { of: of!(body), order })
+                let authority = some(&body.authority);
+                some(&body.order_id).map(|order| Act::DeletionOrdered { of: of!(body), order, authority })
             }
             _ => None,
         };

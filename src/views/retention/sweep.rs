@@ -117,7 +117,7 @@ impl Ask {
 /// What a span may hide nothing of: what ends or opens, and periods that may have run out in between.
 pub struct Bounds {
     ends: Vec<Timestamp>,
-    /// Keep rules whose period runs from something that happens again and again.
+    /// Keep rules and caps whose period runs from something that happens again and again.
     rules: Vec<RetentionRule>,
 }
 
@@ -125,7 +125,7 @@ impl Bounds {
     pub fn of(house: &House, tried: Option<&House>) -> Bounds {
         let rules = house.rules.iter().chain(tried.into_iter().flat_map(|tried| &tried.rules));
         let runs = |rule: &&RetentionRule| {
-            rule.kind == RuleKind::Keep
+            rule.kind != RuleKind::Floor
                 && !matches!(rule.anchor, Anchor::PurposeEnded | Anchor::AccountCancelled)
         };
         let ends = house.facts.iter().filter(|fact| fact.act.ends()).map(|fact| fact.at);
@@ -141,8 +141,9 @@ impl Bounds {
             .chain(self.ends.iter().copied())
             .collect();
         gathered.spans.iter().all(|span| {
-            let runs_out =
-                |rule: &RetentionRule| concerns(rule, span) && at_least_ms(rule) <= span.length_ms();
+            let runs_out = |rule: &RetentionRule| {
+                at_least_ms(rule) <= span.length_ms() && concerns(rule, span) && is_about(rule, gathered)
+            };
             !self.rules.iter().any(runs_out) && !ends.iter().any(|at| span.first < *at && *at < span.last)
         })
     }
@@ -174,6 +175,17 @@ fn concerns(rule: &RetentionRule, span: &Span) -> bool {
         .as_ref()
         .is_none_or(|kind| of.record_kinds.is_empty() || of.record_kinds.iter().any(|wanted| wanted == kind));
     kind && (of.purposes.is_empty() || of.purposes.iter().any(|wanted| span.purposes.contains(wanted)))
+}
+
+/// Whether a rule may be about anything that was gathered.
+fn is_about(rule: &RetentionRule, gathered: &Gathered) -> bool {
+    let Some(of) = &rule.matches else { return true };
+    let fits = |wanted: &[Id], has: Option<&Id>| {
+        wanted.is_empty() || has.is_some_and(|has| wanted.iter().any(|wanted| wanted == has))
+    };
+    gathered.data.keys().any(|key| {
+        fits(&of.record_kinds, key.record_kind.as_ref()) && fits(&of.categories, Some(&key.category))
+    })
 }
 
 /// No less than a rule's period lasts, in milliseconds.

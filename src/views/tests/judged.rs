@@ -544,6 +544,7 @@ fn every_detector_has_its_case_here() {
         include_str!("judged.rs"),
         include_str!("abroad.rs"),
         include_str!("cured.rs"),
+        include_str!("overdue.rs"),
         include_str!("persons.rs"),
     ]
     .concat();

@@ -147,9 +147,10 @@ fn older_data_may_have_their_proof_elsewhere() {
     scene.say(at, body, named);
     let body = collection(&["pd:Name"], &[("support", LegalBasis::Contract)], None);
     scene.say(day(25), body.clone(), vec![subject(1)]);
-    assert!(scene.found().is_empty(), "this is for retention to find");
+    let ended = "F-USE-AFTER-END service=solar purpose=support cause=account_cancelled x1";
+    assert_eq!(scene.found(), [ended]);
     scene.say(day(26), body, vec![subject(1)]).event.envelope.backfill = true;
-    assert_eq!(scene.found(), ["F-LEGACY-EVIDENCE service=solar purpose=support x1"]);
+    assert_eq!(scene.found(), ["F-LEGACY-EVIDENCE service=solar purpose=support x1", ended]);
     scene.say(day(24), Body::AccountRegistered(Box::default()), vec![subject(1)]);
     assert!(scene.found().is_empty());
 }

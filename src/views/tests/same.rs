@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::judged::*;
+use super::overdue::{keep, published};
 use super::persons::{collection, given, link, message, notice, on_consent, used, withdrawn};
 use super::scene::*;
 use super::*;
@@ -15,7 +16,7 @@ const HOUR: i64 = 60 * MINUTE;
 type Deed = (u8, u8, u8, u8);
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
-    proptest::collection::vec((0u8..18, 0u8..3, 0u8..48, 0u8..4), 1..40)
+    proptest::collection::vec((0u8..22, 0u8..3, 0u8..48, 0u8..4), 1..40)
 }
 
 fn deed(n: usize, (what, who, at, late): Deed) -> Made {
@@ -53,6 +54,10 @@ fn deed(n: usize, (what, who, at, late): Deed) -> Made {
             (Body::EventsRetracted(Box::new(body)), alone)
         }
         16 => (Body::AccountCancelled(Box::default()), alone),
+        17 => (Body::ErasureExecuted(Box::default()), alone),
+        18 => (Body::TransactionCompleted(Box::default()), alone),
+        19 => (Body::DataUsed(Box::new(used(purpose))), alone),
+        20 => (Body::ErasureAccepted(Box::default()), alone),
         _ => (Body::AccountRegistered(Box::default()), alone),
     };
     let mut made = made(n as u64, day(1).plus_ms(i64::from(at) * HOUR + n as i64), body, named);
@@ -66,7 +71,19 @@ fn deed(n: usize, (what, who, at, late): Deed) -> Made {
 fn scene(deeds: &[Deed], order: &[usize]) -> Scene {
     let mut scene = Scene::default();
     let body = recipient(&["pd:UID"], &["payment"], Some("2026-01-01"), None);
-    for body in [policy(&["zh", "en"], &["pd:Name"]), Body::RecipientRegistered(Box::new(body))] {
+    let rule = |id, purpose, anchor, kind| {
+        let period = Period { count: 1, unit: PeriodUnit::Days };
+        published(RetentionRule { anchor, kind, period, ..keep(id, purpose) })
+    };
+    for body in [
+        policy(&["zh", "en"], &["pd:Name"]),
+        Body::RecipientRegistered(Box::new(body)),
+        rule("keep.analytics", "analytics", Anchor::LastActivity, RuleKind::Keep),
+        rule("keep.payment", "payment", Anchor::PurposeEnded, RuleKind::Keep),
+        rule("keep.marketing", "direct_marketing", Anchor::PurposeEnded, RuleKind::Keep),
+        rule("cap.marketing", "direct_marketing", Anchor::LastActivity, RuleKind::Cap),
+        rule("floor.payment", "payment", Anchor::TransactionCompleted, RuleKind::Floor),
+    ] {
         let n = 1_000 + scene.0.len() as u64;
         scene.0.push(made(n, day(0), body, Vec::new()));
     }

@@ -69,13 +69,15 @@ impl Scene {
         all
     }
 
-    /// Every finding.
+    /// Every finding but for what is kept without a rule, because few scenes have one.
     pub fn all(&self) -> Vec<String> {
         let mut scene = self.clone();
         let last = scene.0.iter().map(|made| made.event.envelope.occurred_at).max().unwrap_or(day(0));
         scene.tick(last.plus_ms(3_600_000));
         let (_house, views) = scene.views();
-        told(&views)
+        let mut all = told(&views);
+        all.retain(|told| !told.starts_with("F-RETENTION-UNDEFINED "));
+        all
     }
 }
 

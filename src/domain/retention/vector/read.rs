@@ -316,14 +316,15 @@ impl Stated {
             EventType::LegalHoldPlaced => Act::HoldPlaced { of, hold: needed(self.hold, "hold")? },
             EventType::LegalHoldReleased => Act::HoldReleased { hold: needed(self.hold, "hold")? },
             EventType::AuthorityDeletionOrdered => {
-                Act::DeletionOrdered { of, order: needed(self.order, "order")? }
+                Act::DeletionOrdered { of, order: needed(self.order, "order")?, authority: None }
             }
             EventType::ErasureDeferred => {
                 let technical = needed(self.reason, "reason")?.as_str() == "technical";
                 Act::Deferred { of, technical }
             }
             EventType::ErasureExecuted | EventType::AnonymisationExecuted => {
-                Act::Executed { of, collected_before: self.collected_before }
+                let anonymised = event_type == EventType::AnonymisationExecuted;
+                Act::Executed { of, collected_before: self.collected_before, anonymised }
             }
             EventType::ServiceRegistered => {
                 Act::ServiceRegistered { service: service(self.service)?, evidence_from: self.evidence_from }

@@ -2,9 +2,10 @@
 
 use crate::domain::event::{LegalBasis, PurposeBasis, SoftEnd};
 use crate::domain::id::Id;
-use crate::domain::retention::episode::{Episode, HardEnd, Shield};
+use crate::domain::retention::episode::{Ended, Episode, HardEnd, Shield};
 use crate::domain::retention::history::Counted;
 use crate::domain::retention::walk::Walk;
+use crate::domain::retention::wrong::{Cause, What};
 use crate::domain::retention::{Act, Code};
 use crate::domain::time::{MS_PER_MINUTE, Timestamp};
 
@@ -19,7 +20,8 @@ impl<'a> Walk<'a> {
             basis = self.basis(place, fact.at, purpose);
         }
         if let Err(lacking) = basis {
-            self.findings.insert(self.lack(fact, lacking));
+            let what = self.lack(fact, purpose, lacking);
+            self.wrong(fact.at, what);
         }
         let standing = self.account_ended;
         let settled = matches!(basis, Ok(Shield::Until(_)));
@@ -65,7 +67,7 @@ impl<'a> Walk<'a> {
             Err(Lacking::Consent) => self.consents.push(purpose.id.clone()),
             Err(Lacking::Account) => {
                 self.account_cancelled = false;
-                self.account_ended = None;
+                (self.cancelled_at, self.account_ended) = (None, None);
             }
             _ => return false,
         }
@@ -111,13 +113,18 @@ impl<'a> Walk<'a> {
     }
 
     /// What an opening without a basis is called. Where old evidence may be missing it is no breach yet.
-    fn lack(&self, fact: &Counted<'a>, lacking: Lacking) -> Code {
+    fn lack(&self, fact: &Counted<'a>, purpose: &PurposeBasis, lacking: Lacking) -> What {
         let early = self.history.evidence_from.is_some_and(|from| fact.at < from);
-        match lacking {
-            Lacking::Consent | Lacking::Account if fact.backfill || early => Code::LegacyEvidence,
-            Lacking::Consent => Code::NoConsent,
-            _ => Code::UseAfterEnd,
-        }
+        let end = match lacking {
+            Lacking::Consent | Lacking::Account if fact.backfill || early => {
+                return What::Plain(Code::LegacyEvidence);
+            }
+            Lacking::Consent => return What::Plain(Code::NoConsent),
+            Lacking::Objected => Ended::Hard(HardEnd::ObjectionUpheld),
+            Lacking::Account => Ended::Soft(SoftEnd::AccountCancelled),
+            Lacking::Service => Ended::Soft(SoftEnd::ServiceTerminated),
+        };
+        What::Opened { purpose: purpose.id.clone(), cause: Cause::Ended(end) }
     }
 }
 

@@ -104,6 +104,11 @@ impl Of {
         Of { group, lent: Vec::new() }
     }
 
+    /// Whether others' records are among those of the group.
+    pub fn lends(&self) -> bool {
+        !self.lent.is_empty()
+    }
+
     pub fn is_lent(&self, subject: SubjectId, at: Timestamp) -> bool {
         self.lent.iter().any(|(who, span)| *who == subject && span.holds(at))
     }

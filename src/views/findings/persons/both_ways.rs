@@ -8,6 +8,7 @@ use crate::domain::id::SubjectId;
 use crate::domain::time::Timestamp;
 use crate::views::Error;
 use crate::views::findings::Finder;
+use crate::views::findings::persons::belonging::Of;
 use crate::views::findings::persons::{Hit, Pass};
 use crate::views::person::{Person, Tally};
 use crate::views::shape::Shape;
@@ -41,6 +42,9 @@ impl crate::views::ask::Ask {
             }
             let by_rows = pass.by_rows(subject, row, of.as_ref())?.ok();
             all.push((by_rows.map(lines), lines(pass.by_records(subject, of.as_ref())?)));
+            let of = of.unwrap_or_else(|| Of::alone(subject));
+            let mut kept = pass.kept_both_ways(&of)?.into_iter().map(lines);
+            all.extend(kept.next().zip(kept.next()).map(|(rows, records)| (Some(rows), records)));
         }
         Ok(all)
     }
