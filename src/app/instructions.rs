@@ -31,6 +31,9 @@ pub const REMIND_MS: [i64; 3] = [7 * MS_PER_DAY, 14 * MS_PER_DAY, 21 * MS_PER_DA
 /// What is in somebody's hands at most; beyond, what runs out first is forgotten, and may be told twice.
 const LEASES: usize = 1_000_000;
 
+/// How long something that was answered is told to nobody, at least.
+const ANSWERED_MS: i64 = 60_000;
+
 /// Until when what is in somebody's hands.
 #[derive(Debug, Default)]
 pub struct Leases(Mutex<HashMap<Id, Timestamp>>);
@@ -56,8 +59,9 @@ impl Leases {
         }
     }
 
-    fn end(&self, id: &Id) {
-        self.lock().remove(id);
+    /// What was answered is kept from others until the views know that it was.
+    fn answered(&self, id: &Id, now: Timestamp) {
+        self.take(std::iter::once(id), now.plus_ms(ANSWERED_MS), now);
     }
 }
 

@@ -118,10 +118,10 @@ impl Instruction {
 
     fn turn(&mut self, at: Timestamp, body: &Body) {
         match body {
-            Body::InstructionBegun(body) if self.state.is_open() => {
-                if body.answer == Some(InstructionAnswer::Go) {
-                    (self.state, self.since) = (State::Begun, at);
-                }
+            Body::InstructionBegun(body)
+                if self.state.is_open() && body.answer == Some(InstructionAnswer::Go) =>
+            {
+                (self.state, self.since) = (State::Begun, at);
             }
             Body::InstructionRecalled(body) => {
                 self.recalled = true;

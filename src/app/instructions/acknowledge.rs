@@ -78,7 +78,7 @@ impl App {
             };
             if result.is_ok() {
                 answered.insert(answer.id.clone(), answer.outcome);
-                self.leases.end(&answer.id);
+                self.leases.answered(&answer.id, self.clock.now());
             }
             results.push(result);
         }

@@ -1,6 +1,7 @@
 //! The go/no-go before acting: decided anew, at the one place where holds are asked for.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::app::instructions::ended;
 use crate::app::own::event_id;
@@ -54,7 +55,7 @@ impl App {
                     let id = open.instruction.id.clone();
                     match void {
                         Some(reason) => {
-                            self.leases.end(&id);
+                            self.leases.answered(&id, now);
                             events.push(recalled((open, reason), now)?);
                         }
                         None => self.leases.take(std::iter::once(&id), now.plus_ms(LEASE_MS), now),
@@ -83,11 +84,11 @@ impl App {
                     voids.push(None);
                     continue;
                 };
-                if !works.contains_key(&open.subject) {
-                    let work = deciding.work(ask, ask.canonical(open.subject)?)?;
-                    works.insert(open.subject, work);
-                }
-                let work = works.get(&open.subject).and_then(Option::as_ref);
+                let work = match works.entry(open.subject) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(deciding.work(ask, ask.canonical(open.subject)?)?),
+                };
+                let work = work.as_ref();
                 voids.push(work.and_then(|work| work.voided(&open.instruction, now)));
             }
             Ok((found, voids))

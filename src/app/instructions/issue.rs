@@ -103,7 +103,6 @@ pub(super) fn issued(
         plan_ref: telling.after_plan,
         case_id: telling.case,
         collected_before: telling.collected_before,
-        ..Default::default()
     };
     Ok((id, now, Body::InstructionIssued(Box::new(body)), subject))
 }
