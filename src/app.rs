@@ -82,6 +82,8 @@ pub struct App {
     /// Held to read by whoever records what keeps data, and to write by whoever decides that data go, until that is
     /// in the log: the one place at which a hold is asked for before something is destroyed.
     pub(crate) deciding: tokio::sync::RwLock<()>,
+    /// Held by the one sweep that is under way.
+    pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
     pub(crate) leases: instructions::Leases,
     pub(crate) thresholds: crate::domain::plan::Thresholds,
     /// Held by whoever checks and records register events, so that no two of them contradict each other.
@@ -139,6 +141,7 @@ impl App {
             backups: ports.backups,
             recording: tokio::sync::RwLock::default(),
             deciding: tokio::sync::RwLock::default(),
+            sweeping: Arc::default(),
             leases: instructions::Leases::default(),
             thresholds: ports.thresholds,
             registering: tokio::sync::Mutex::default(),

@@ -19,11 +19,13 @@ use crate::domain::event::{Body, List, PlanCause, RecallReason, RecipientChannel
 use crate::domain::id::{Digest, EventId, Id, SubjectId};
 use crate::domain::instruction::State;
 use crate::domain::plan::{Group, Item, PlanState, approvals};
+use crate::domain::retention;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 use crate::views::ask::Ask;
 use crate::views::due::Refreshed;
 use crate::views::instructions::{Behind, Open};
 use crate::views::plans::{Plan, planned};
+use crate::views::retention as views;
 use crate::views::retention::due::{Deciding, Work};
 
 /// People, or open instructions, looked at in one step.
@@ -85,6 +87,8 @@ pub struct Sweep<'a> {
     plans: Arc<Plans>,
     groups: BTreeMap<Group, Collected>,
     pub swept: Swept,
+    /// One sweep at a time, so that nothing is planned twice.
+    alone: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 enum Stage {
@@ -131,6 +135,7 @@ impl App {
             plans: Arc::default(),
             groups: BTreeMap::new(),
             swept: Swept::default(),
+            alone: None,
         }
     }
 
@@ -145,16 +150,20 @@ impl App {
         Ok(sweep.swept)
     }
 
-    /// What a sweep at an instant would find, without doing or recording anything.
-    pub async fn sweep_dry(&self, which: Which, now: Timestamp) -> Result<Swept, Error> {
-        let mut sweep = self.sweep(which, now, None);
-        while !matches!(sweep.stage, Stage::Plan) {
-            match sweep.stage {
-                Stage::Recall(_) => sweep.stage = Stage::Collect(None),
-                _ => drop(sweep.step().await?),
-            }
-        }
-        Ok(sweep.swept)
+    /// What a sweep at an instant would find due, without doing or recording anything: everybody is decided as of then.
+    pub async fn sweep_dry(&self, which: Which, as_of: Timestamp) -> Result<Swept, Error> {
+        self.settled().await?;
+        self.ask(move |ask| {
+            let mut swept = Swept::default();
+            ask.sweep(&views::Sweep { as_of, known_at: None }, None, &mut |held| {
+                let item = Item::of(held.key, &held.decision);
+                swept.due += u64::from(item.is_some_and(|item| which.has(item.group.cause)));
+                swept.kept += u64::from(held.decision.state == retention::State::Suspended);
+                Ok(())
+            })?;
+            Ok(swept)
+        })
+        .await
     }
 
     /// One step towards an index of what is due that knows everything recorded so far.
@@ -176,6 +185,9 @@ impl App {
 impl Sweep<'_> {
     /// One bounded step. Whether there is more to do.
     pub async fn step(&mut self) -> Result<bool, Error> {
+        if self.alone.is_none() {
+            self.alone = Some(Arc::clone(&self.app.sweeping).lock_owned().await);
+        }
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         self.stage = match stage {
             Stage::Refresh => self.refresh().await?,

@@ -21,13 +21,15 @@ impl Job for EvidenceSweep {
     }
 
     async fn run(&self, run: &mut Run) -> Result<Progress, Halt> {
-        while !run.app.refresh_due(run.as_of).await?.complete {
+        // Of a run that is caught up with, too, what happened since its slot counts.
+        let now = run.app.now();
+        while !run.app.refresh_due(now).await?.complete {
             run.go_on().await?;
         }
         let mut behind = None;
         loop {
             run.go_on().await?;
-            let (needless, next) = run.app.needless_people(behind, run.as_of).await?;
+            let (needless, next) = run.app.needless_people(behind, now).await?;
             let erased = run.app.erase_needless(&needless).await?;
             run.count("erased", erased);
             behind = next;

@@ -14,7 +14,8 @@ pub struct ServiceEndSweep;
 
 async fn sweep(run: &mut Run, which: Which) -> Result<Progress, Halt> {
     let app = run.app.clone();
-    let mut sweep = app.sweep(which, run.as_of, None);
+    // Of a run that is caught up with, too, what happened since its slot counts.
+    let mut sweep = app.sweep(which, app.now(), None);
     while sweep.step().await? {
         run.go_on().await?;
     }

@@ -59,6 +59,7 @@ impl App {
         let checked = self.refuse_at_reserve(caller, checked, &mut answers);
         let checked = self.complete(checked, now, &mut answers);
         self.may_grow()?;
+        let _keeping = self.keeping(&checked).await;
         let _recording = self.recording.read().await;
         if answers.iter().all(Option::is_none) && !checked.is_empty() {
             match self.attribute_and_seal(caller, checked, now, &mut answers).await {
