@@ -147,10 +147,12 @@ impl Check<'_> {
 
     /// Makes the views anew beside those that answer and compares every row.
     async fn views(&mut self) -> Result<(), Error> {
-        let (views, called_off) = (Arc::clone(&self.app.views), Arc::clone(&self.app.called_off));
-        let go_on = move |_: rebuild::Progress| !called_off.load(Ordering::Relaxed);
-        let compared = tokio::task::spawn_blocking(move || views.compare(go_on)).await;
-        let compared = compared.map_err(|died| Error::fault("compare_died", died))?;
+        let mut compared = compare_views(self.app).await?;
+        if matches!(&compared, Ok(comparison) if comparison.different > 0) {
+            // Whoever was erased meanwhile is known to one side and not to the other: once more, while nobody is.
+            let _nobody_is_erased = self.app.erasures.pause().await;
+            compared = compare_views(self.app).await?;
+        }
         let comparison = match compared {
             Ok(comparison) => comparison,
             Err(crate::views::Error::Store(_) | crate::views::Error::Damaged(_)) => {
@@ -179,6 +181,13 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+async fn compare_views(app: &App) -> Result<Result<rebuild::Comparison, crate::views::Error>, Error> {
+    let (views, called_off) = (Arc::clone(&app.views), Arc::clone(&app.called_off));
+    let go_on = move |_: rebuild::Progress| !called_off.load(Ordering::Relaxed);
+    let compared = tokio::task::spawn_blocking(move || views.compare(go_on)).await;
+    compared.map_err(|died| Error::fault("compare_died", died))
 }
 
 #[cfg(test)]
