@@ -7,7 +7,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use custody::app::Caller;
 use custody::app::questions::When;
@@ -16,7 +16,7 @@ use custody::clock::SystemClock;
 use custody::pb;
 use custody::pb::event::Body;
 use custody::server::{Running, Server};
-use support::{BATCH, EMITTERS, clients, load, number, rate};
+use support::{BATCH, EMITTERS, clients, load, number, rate, record};
 use tokio::runtime::Runtime;
 
 /// The allocator of the server.
@@ -82,33 +82,6 @@ async fn house(running: &Running) {
     say(running, of_nobody(rule("analytics", "P0D"))).await;
 }
 
-/// Records so many events, and says how long that took.
-async fn fill(
-    running: &Running,
-    count: u64,
-    event: impl Fn(u64) -> pb::Event + Copy + Send + 'static,
-) -> Duration {
-    let (started, clients) = (Instant::now(), clients(running).await);
-    let share = count / EMITTERS;
-    let emitters: Vec<_> = (0..EMITTERS)
-        .map(|emitter| {
-            let client = clients[emitter as usize].clone();
-            tokio::spawn(async move {
-                let first = emitter * share;
-                for batch in (first..first + share).step_by(BATCH as usize) {
-                    let events = (batch..batch + BATCH).map(event).collect();
-                    let request = pb::BatchRecordEventsRequest { events };
-                    client.ingest().batch_record_events(request).await.expect("recorded");
-                }
-            })
-        })
-        .collect();
-    for emitter in emitters {
-        emitter.await.expect("an emitter");
-    }
-    started.elapsed()
-}
-
 async fn sweep(running: &Running, what: &str, of: &str, count: impl Fn(&Swept) -> u64) -> Swept {
     let started = Instant::now();
     let swept = running.app().sweep_all(Which::All, None).await.expect("a sweep");
@@ -117,10 +90,11 @@ async fn sweep(running: &Running, what: &str, of: &str, count: impl Fn(&Swept) -
 }
 
 async fn measure(running: &Running, events: u64, due: u64) {
+    let clients = clients(running).await;
     let people = (events / EACH).max(1);
     rate(
         "ingestion before",
-        fill(running, events, move |n| about(n % people, "support")).await,
+        record(&clients, 0, events, move |n| about(n % people, "support")).await,
         events,
         "events",
     );
@@ -134,7 +108,7 @@ async fn measure(running: &Running, events: u64, due: u64) {
     let when = When { as_of: None, known_at: None, at_least: None };
     let forecast = running.app().forecast_retention(when, None).await.expect("a forecast");
     rate("a forecast", started.elapsed(), forecast.data, "data");
-    fill(running, due, move |n| about(people + n, "analytics")).await;
+    record(&clients, 0, due, move |n| about(people + n, "analytics")).await;
     sweep(running, "what became due is found and planned", "items", |swept| swept.due).await;
     let plans = running.app().erasure_plans(None).await.expect("plans");
     let plan = plans.first().expect("a plan");
@@ -145,7 +119,7 @@ async fn measure(running: &Running, events: u64, due: u64) {
         (started.elapsed(), approved.expect("approved").1.instructed)
     };
     let (meanwhile, (took, told)) =
-        tokio::join!(fill(running, more, move |n| about(n % people, "support")), telling);
+        tokio::join!(record(&clients, 0, more, move |n| about(n % people, "support")), telling);
     rate("told, while events are recorded", took, told, "instructions");
     rate("  recorded meanwhile", meanwhile, more, "events");
     sweep(running, "all of it in hand", "items", |_| due).await;

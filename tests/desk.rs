@@ -4,80 +4,18 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::Command;
 
 use custody::pb;
 use custody::sheet;
 use serde_json::{Value, json};
+use support::desk::Desk;
 use support::due;
-use support::events::{collected, connect, runtime, send, workplace};
+use support::events::{collected, connect, runtime, send};
 use support::server::Served;
 
 const PEOPLE: [&str; 3] = ["ann", "bo", "chen"];
-
-struct Desk {
-    served: Served,
-}
-
-/// What a command printed, and how it ended.
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Told {
-    fn ends(self, code: i32) -> Told {
-        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
-        self
-    }
-
-    /// One JSON value a line.
-    fn lines(&self) -> Vec<Value> {
-        let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
-        self.out.lines().map(read).collect()
-    }
-}
-
-impl Desk {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
-        command.args(arguments).env_clear();
-        command.env("CUSTODY_SERVER", format!("http://{}", self.served.address()));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn bare(&self, arguments: &[&str], input: &str) -> Told {
-        let mut child = self.command(arguments).spawn().unwrap();
-        // Who reads nothing may have ended already.
-        let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Told {
-            code: output.status.code().unwrap_or(-1),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
-
-    /// A command, fed with a text, that sees everything recorded before.
-    fn fed(&self, arguments: &[&str], input: &str) -> Told {
-        let head = self.bare(&["status", "--json"], "").lines()[0]["log"]["head"].as_u64().unwrap();
-        // Whoever asks may wait for a position, and not every question can say so.
-        self.bare(&["terms", "list", "--at-least", &(head - 1).to_string()], "").ends(0);
-        self.bare(arguments, input)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Told {
-        self.fed(arguments, "")
-    }
-
-    fn json(&self, arguments: &[&str]) -> Vec<Value> {
-        self.run(&[arguments, &["--json"]].concat()).ends(0).lines()
-    }
-}
 
 /// People whose data are over their time, and of whom a recipient got some.
 async fn record(served: &Served) {
@@ -109,13 +47,12 @@ async fn record(served: &Served) {
 
 #[test]
 fn from_a_plan_to_a_letter_that_is_answered() {
-    let place = workplace();
-    let desk = Desk { served: Served::start(&place.path().join("data")) };
+    let desk = Desk::open();
     runtime().block_on(record(&desk.served));
     told_others(&desk);
     approved(&desk);
     carried_out(&desk);
-    let letters = place.path().join("letters");
+    let letters = desk.place.path().join("letters");
     written(&desk, &letters);
     answered(&desk);
     desk.served.stop();

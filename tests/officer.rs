@@ -6,94 +6,15 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
 
 use custody::sheet::{self, Raw};
 use serde_json::{Value, json};
-use support::events::workplace;
-use support::server::Served;
+use support::desk::Desk;
 
 const TENANT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/policy/kstar.toml");
 
-/// A desk with a service of its own.
-struct Desk {
-    place: tempfile::TempDir,
-    served: Served,
-}
-
-/// What a command printed, and how it ended.
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Told {
-    fn of(output: Output) -> Told {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Told {
-            code: output.status.code().unwrap_or(-1),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
-
-    /// It ended as it should.
-    fn ends(self, code: i32) -> Told {
-        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
-        self
-    }
-
-    /// One JSON value a line.
-    fn lines(&self) -> Vec<Value> {
-        let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
-        self.out.lines().map(read).collect()
-    }
-}
-
 impl Desk {
-    fn open() -> Desk {
-        let place = workplace();
-        let served = Served::start(&place.path().join("data"));
-        Desk { place, served }
-    }
-
-    /// A command, fed with a text, that sees everything recorded before.
-    fn fed(&self, arguments: &[&str], input: &str) -> Told {
-        let head = self.bare(&["status", "--json"], "").lines()[0]["log"]["head"].as_u64().unwrap();
-        // Whoever asks may wait for a position, and not every question can say so.
-        self.bare(&["terms", "list", "--at-least", &(head - 1).to_string()], "").ends(0);
-        self.bare(arguments, input)
-    }
-
-    /// A command with nothing of the caller's environment but where the service is.
-    fn bare(&self, arguments: &[&str], input: &str) -> Told {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("CUSTODY_SERVER", format!("http://{}", self.served.address()));
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // Who reads nothing may have ended already.
-        let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
-        Told::of(child.wait_with_output().unwrap())
-    }
-
-    fn run(&self, arguments: &[&str]) -> Told {
-        self.fed(arguments, "")
-    }
-
-    fn json(&self, arguments: &[&str]) -> Vec<Value> {
-        self.run(&[arguments, &["--json"]].concat()).ends(0).lines()
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.place.path().join(name).display().to_string()
-    }
-
     /// A table as a file in every format, read back: the same rows in each, as many as there should be.
     fn files(&self, arguments: &[&str], code: i32, rows: usize) -> Value {
         let (csv, xlsx, document) = (self.file("t.csv"), self.file("t.xlsx"), self.file("t.json"));

@@ -85,6 +85,16 @@ pub async fn ingest(
     count: u64,
     whom: impl Fn(u64) -> u64 + Copy + Send + 'static,
 ) -> Duration {
+    record(clients, from, count, move |n| event(whom(n))).await
+}
+
+/// The same of other events; `made` makes the n-th.
+pub async fn record(
+    clients: &[Client],
+    from: u64,
+    count: u64,
+    made: impl Fn(u64) -> pb::Event + Copy + Send + 'static,
+) -> Duration {
     let started = Instant::now();
     let share = count / EMITTERS;
     let emitters: Vec<_> = (0..EMITTERS)
@@ -93,7 +103,7 @@ pub async fn ingest(
             tokio::spawn(async move {
                 let first = from + emitter * share;
                 for batch in (first..first + share).step_by(BATCH as usize) {
-                    let events = (batch..batch + BATCH).map(|n| event(whom(n))).collect();
+                    let events = (batch..batch + BATCH).map(made).collect();
                     let request = pb::BatchRecordEventsRequest { events };
                     client.ingest().batch_record_events(request).await.expect("recorded");
                 }

@@ -289,11 +289,16 @@ fn read_person(
     Some(Person { role: role?, identifiers })
 }
 
-fn write_person(person: &Person) -> pb::Person {
-    let identifiers = person.identifiers.iter().map(|identifier| pb::Identifier {
+/// Writes an identifier with its value.
+pub fn identifier_to_wire(identifier: &Identifier) -> pb::Identifier {
+    pb::Identifier {
         kind: kind_to_wire(identifier.kind).into(),
         realm: identifier.realm.write(),
         value: identifier.value.expose().clone(),
-    });
+    }
+}
+
+fn write_person(person: &Person) -> pb::Person {
+    let identifiers = person.identifiers.iter().map(identifier_to_wire);
     pb::Person { role: person.role.number(), identifiers: identifiers.collect() }
 }

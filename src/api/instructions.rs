@@ -21,8 +21,7 @@ use crate::app::instructions::{Order, Told, Wanted};
 use crate::app::{App, Error, Role};
 use crate::domain::datum::{Selector, SlotSelector};
 use crate::domain::event::{InstructionAnswer, InstructionKind};
-use crate::domain::id::{Id, SubjectId};
-use crate::domain::identity::Identifier;
+use crate::domain::id::Id;
 use crate::domain::instruction::State;
 use crate::limits;
 use crate::pb;
@@ -334,8 +333,8 @@ fn instruction(call: &Call, told: Told) -> pb::Instruction {
         slot,
         exact: one.of.exact,
         collected_before: one.collected_before.and_then(time),
-        identifiers: identifiers.iter().filter(|_| named).map(identifier).collect(),
-        subject: if officer || auditor { handle(subject) } else { String::new() },
+        identifiers: identifiers.iter().filter(|_| named).map(convert::identifier_to_wire).collect(),
+        subject: if officer || auditor { subject.to_string() } else { String::new() },
         issued_at: time(one.issued_at),
         due: one.due.and_then(time),
         state: state(one.state).into(),
@@ -344,18 +343,6 @@ fn instruction(call: &Call, told: Told) -> pb::Instruction {
         reminders,
         taken_until: taken_until.and_then(time),
         because: one.because.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn handle(subject: SubjectId) -> String {
-    subject.to_string()
-}
-
-fn identifier(identifier: &Identifier) -> pb::Identifier {
-    pb::Identifier {
-        kind: convert::kind_to_wire(identifier.kind).into(),
-        realm: maybe(&identifier.realm),
-        value: identifier.value.expose().clone(),
     }
 }
 

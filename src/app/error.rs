@@ -88,7 +88,8 @@ pub enum Error {
     #[error("the event's {what} would be larger than {limit} bytes")]
     TooLarge { what: &'static str, limit: usize },
     /// Something else has to be so first: `unknown_controller`, `unknown_service`, `reason_required`,
-    /// `export_not_ready`, `export_refused`, `backup_refused`, `key_refused`, `confirmation_required`, `second_person_required`.
+    /// `export_not_ready`, `export_refused`, `backup_refused`, `key_refused`, `confirmation_required`, `second_person_required`,
+    /// `plan_decided`, `instruction_ended`, `held`.
     #[error("{why}")]
     Precondition { reason: &'static str, why: String },
     /// `not_your_service`, `reserved_type`, `role_forbidden`.

@@ -8,19 +8,22 @@
 
 mod acknowledge;
 mod begin;
-mod issue;
+pub(crate) mod issue;
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::app::own::EMITTER;
 use crate::app::subjects::Name;
 use crate::app::{App, Caller, Error, Role};
+use crate::domain::event::RecallReason;
 use crate::domain::id::{EventId, Id, SubjectId};
 use crate::domain::identity::{Class, Identifier};
-use crate::domain::instruction::{Instruction, State};
+use crate::domain::instruction::Instruction;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 use crate::views::instructions::{Behind, Open};
+use crate::views::retention::due::{Deciding, Work};
 
 pub use acknowledge::{Acknowledged, Acknowledgement, Done};
 pub use begin::Begun;
@@ -28,9 +31,8 @@ pub use issue::{Order, Telling};
 
 /// After how long an addressee is reminded (`domain.md` 6.8).
 pub const REMIND_MS: [i64; 3] = [7 * MS_PER_DAY, 14 * MS_PER_DAY, 21 * MS_PER_DAY];
-/// What is in somebody's hands at most; beyond, what runs out first is forgotten, and may be told twice.
+/// What is in somebody's hands at most; what comes beyond is told all the same, and may be told twice.
 const LEASES: usize = 1_000_000;
-
 /// How long something that was answered is told to nobody, at least.
 const ANSWERED_MS: i64 = 60_000;
 
@@ -43,25 +45,39 @@ impl Leases {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn until(&self, id: &Id, now: Timestamp) -> Option<Timestamp> {
+    fn until(&self, id: &Id, now: Timestamp) -> Option<Timestamp> {
         self.lock().get(id).copied().filter(|until| *until > now)
     }
 
-    fn take<'i>(&self, ids: impl Iterator<Item = &'i Id>, until: Timestamp, now: Timestamp) {
+    fn held(&self, now: Timestamp) -> HashSet<Id> {
+        self.lock().iter().filter(|(_, until)| **until > now).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Puts into somebody's hands what is in nobody's; says which of them.
+    fn claim(&self, open: Vec<Open>, until: Timestamp, now: Timestamp) -> Vec<Open> {
         let mut leases = self.lock();
         if leases.len() >= LEASES {
             leases.retain(|_, until| *until > now);
         }
-        for id in ids {
-            if leases.len() < LEASES {
+        let mut claim = |open: &Open| {
+            let id = &open.instruction.id;
+            let is_free = leases.get(id).is_none_or(|until| *until <= now);
+            if is_free && leases.len() < LEASES {
                 leases.insert(id.clone(), until);
             }
-        }
+            is_free
+        };
+        open.into_iter().filter(|open| claim(open)).collect()
+    }
+
+    /// Whoever has it goes on having it, for so long.
+    fn keep(&self, id: &Id, ms: i64, now: Timestamp) {
+        self.lock().insert(id.clone(), now.plus_ms(ms));
     }
 
     /// What was answered is kept from others until the views know that it was.
     fn answered(&self, id: &Id, now: Timestamp) {
-        self.take(std::iter::once(id), now.plus_ms(ANSWERED_MS), now);
+        self.keep(id, ANSWERED_MS, now);
     }
 }
 
@@ -104,18 +120,8 @@ impl Caller {
 impl App {
     /// A page of open instructions, the oldest of an addressee first, and where the next page begins.
     pub async fn open_instructions(&self, wanted: Wanted) -> Result<(Vec<Told>, Option<Behind>), Error> {
-        self.at_least(wanted.at_least).await?;
-        let (limit, due_by) = (wanted.limit, wanted.due_by);
-        let found = self
-            .ask(move |ask| {
-                let Wanted { addressee, behind, limit, .. } = &wanted;
-                Ok(ask.open_instructions(addressee.as_ref(), behind.as_ref(), *limit, |_| true)?)
-            })
-            .await?;
-        let next = found.last().filter(|_| found.len() == limit).map(place);
-        let due = |open: &Open| due_by.is_none_or(|by| open.instruction.due.is_some_and(|due| due <= by));
-        let told = self.told(found.into_iter().filter(due).collect()).await?;
-        Ok((told, next))
+        let (open, next) = self.page(wanted).await?;
+        Ok((self.told(open).await?, next))
     }
 
     /// Of a page of open instructions, how often each should have been reminded of by an instant, and whether it is
@@ -125,15 +131,22 @@ impl App {
         wanted: Wanted,
         now: Timestamp,
     ) -> Result<(Vec<(u32, bool)>, Option<Behind>), Error> {
+        let (open, next) = self.page(wanted).await?;
+        let chased = |open: &Open| {
+            let one = &open.instruction;
+            (one.reminders(&REMIND_MS, now), one.due.is_some_and(|due| due < now))
+        };
+        Ok((open.iter().map(chased).collect(), next))
+    }
+
+    async fn page(&self, wanted: Wanted) -> Result<(Vec<Open>, Option<Behind>), Error> {
+        self.at_least(wanted.at_least).await?;
         self.ask(move |ask| {
-            let Wanted { addressee, behind, limit, .. } = &wanted;
-            let open = ask.open_instructions(addressee.as_ref(), behind.as_ref(), *limit, |_| true)?;
-            let next = open.last().filter(|_| open.len() == *limit).map(place);
-            let chased = |open: &Open| {
-                let one = &open.instruction;
-                (one.reminders(&REMIND_MS, now), one.due.is_some_and(|due| due < now))
-            };
-            Ok((open.iter().map(chased).collect(), next))
+            let Wanted { addressee, behind, limit, due_by, .. } = wanted;
+            let mut open = ask.open_instructions(addressee.as_ref(), behind.as_ref(), limit, |_| true)?;
+            let next = open.last().filter(|_| open.len() == limit).map(place);
+            open.retain(|open| due_by.is_none_or(|by| open.instruction.due.is_some_and(|due| due <= by)));
+            Ok((open, next))
         })
         .await
     }
@@ -155,10 +168,7 @@ impl App {
         lease_ms: i64,
     ) -> Result<Vec<Told>, Error> {
         let now = self.clock.now();
-        let held: Vec<Id> =
-            self.leases.lock().iter().filter(|(_, until)| **until > now).map(|(id, _)| id.clone()).collect();
-        let held: std::collections::HashSet<Id> = held.into_iter().collect();
-        let addressee = addressee.clone();
+        let (held, addressee) = (self.leases.held(now), addressee.clone());
         let open = self
             .ask(move |ask| {
                 let mut taken: Vec<Open> = Vec::new();
@@ -168,7 +178,7 @@ impl App {
                     let page = ask.open_instructions(Some(&addressee), behind.as_ref(), limit, free)?;
                     behind = page.last().map(place);
                     let more = page.len() == limit;
-                    taken.extend(page.into_iter().filter(|open| comes_now(&open.instruction, now)));
+                    taken.extend(page.into_iter().filter(|open| !open.instruction.is_put_off(now)));
                     if !more {
                         break;
                     }
@@ -177,8 +187,8 @@ impl App {
                 Ok(taken)
             })
             .await?;
-        self.leases.take(open.iter().map(|open| &open.instruction.id), now.plus_ms(lease_ms), now);
-        self.told(open).await
+        // Somebody else may have asked meanwhile.
+        self.told(self.leases.claim(open, now.plus_ms(lease_ms), now)).await
     }
 
     /// Returns when something was recorded, or a while has passed.
@@ -221,40 +231,64 @@ impl App {
         Ok(if strong.is_empty() { all } else { strong })
     }
 
-    /// Whom an instruction is about, open or not.
-    async fn subject_of(&self, addressee: &Id, id: &Id) -> Result<Option<SubjectId>, Error> {
-        let (addressee, open_id) = (addressee.clone(), id.clone());
-        let open = self.ask(move |ask| Ok(ask.subject_of_instruction(&addressee, &open_id)?)).await?;
-        if open.is_some() {
-            return Ok(open);
-        }
-        // Its id is that of the event that issued it.
-        let Ok(event) = id.as_str().parse::<EventId>() else { return Ok(None) };
+    /// Instructions by their ids, open or not, in the order of the ids, each with what follows from how things stand; an
+    /// error for each that this addressee was not given.
+    async fn given(&self, addressee: &Id, ids: Vec<Id>) -> Result<Vec<Result<Known, Error>>, Error> {
         let emitter: Id = EMITTER.parse().map_err(|_| Error::internal("own_emitter"))?;
-        match self.log.find(&[(emitter, event)]).await?.pop().flatten() {
-            Some(position) => self.ask(move |ask| Ok(ask.subject_of_event(position)?)).await,
-            None => Ok(None),
-        }
+        // An instruction's id is that of the event that issued it; what is no such id was given to nobody.
+        let events: Vec<Option<EventId>> = ids.iter().map(|id| id.as_str().parse().ok()).collect();
+        let wanted: Vec<_> = events.iter().flatten().map(|event| (emitter.clone(), *event)).collect();
+        let mut found = self.log.find(&wanted).await?.into_iter();
+        let places: Vec<Option<u64>> =
+            events.iter().map(|event| event.and_then(|_| found.next().flatten())).collect();
+        let (addressee, now) = (addressee.clone(), self.clock.now());
+        self.ask(move |ask| {
+            let subjects = ask.subjects_of(&places.iter().flatten().copied().collect::<Vec<_>>())?;
+            let deciding = Deciding::new(ask, now)?;
+            let mut works: BTreeMap<SubjectId, Option<Work>> = BTreeMap::new();
+            let mut known = Vec::with_capacity(ids.len());
+            for (id, place) in ids.iter().zip(&places) {
+                let Some(subject) = place.and_then(|place| subjects.get(&place).copied()) else {
+                    known.push(Err(Error::InstructionNotFound));
+                    continue;
+                };
+                let work = match works.entry(subject) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(deciding.work(ask, ask.canonical(subject)?)?),
+                };
+                let one = work.as_ref().and_then(|work| Known::among(work, subject, (&addressee, id), now));
+                known.push(one.ok_or(Error::InstructionNotFound));
+            }
+            Ok(known)
+        })
+        .await
     }
+}
 
-    /// An instruction by its addressee and id.
-    async fn instruction(&self, addressee: &Id, id: &Id) -> Result<Open, Error> {
-        let subject = self.subject_of(addressee, id).await?.ok_or(Error::InstructionNotFound)?;
-        let all = self.ask(move |ask| Ok(ask.instructions_of(subject)?)).await?.unwrap_or_default();
-        let found = all.into_iter().find(|one| one.id == *id && one.addressee == *addressee);
-        let instruction = found.ok_or(Error::InstructionNotFound)?;
-        Ok(Open { subject, instruction })
+/// An instruction, and what follows from how things stand.
+struct Known {
+    open: Open,
+    /// Why it is void by now, if it is.
+    void: Option<RecallReason>,
+    /// Who got what it is about from there.
+    recipients: Vec<Id>,
+}
+
+impl Known {
+    fn among(work: &Work, subject: SubjectId, (addressee, id): (&Id, &Id), now: Timestamp) -> Option<Known> {
+        let told = work.instructions.iter().find(|one| one.id == *id && one.addressee == *addressee)?;
+        let got = told.of.datum();
+        Some(Known {
+            void: work.voided(told, now),
+            recipients: got.iter().flat_map(|key| work.person.recipients(key)).cloned().collect(),
+            open: Open { subject, instruction: told.clone() },
+        })
     }
 }
 
 /// Where a list goes on behind an instruction.
 fn place(open: &Open) -> Behind {
     (open.instruction.addressee.clone(), open.instruction.id.clone())
-}
-
-/// What was put off comes again when its time is over.
-fn comes_now(instruction: &Instruction, now: Timestamp) -> bool {
-    instruction.state != State::Deferred || instruction.again_at.is_none_or(|at| at <= now)
 }
 
 /// An instruction that can take no such turn any more.

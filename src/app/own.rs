@@ -18,6 +18,9 @@ use crate::vault::{self, Holder};
 /// The emitter name of custody's own events. Nobody else may use it.
 pub const EMITTER: &str = "custody";
 
+/// An event about one person that custody is to record: its id, when it happened, what, and about whom.
+pub(crate) type About = (EventId, Timestamp, Body, SubjectId);
+
 /// What a caller says when it asks for sealed values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
@@ -113,10 +116,7 @@ impl App {
 
     /// Records events about one person each, in one batch; each says when it happened, and is named by its id. Of
     /// people who are erased meanwhile nothing is recorded.
-    pub(crate) async fn record_own_each(
-        &self,
-        events: Vec<(EventId, Timestamp, Body, SubjectId)>,
-    ) -> Result<Vec<Receipt>, Error> {
+    pub(crate) async fn record_own_each(&self, events: Vec<About>) -> Result<Vec<Receipt>, Error> {
         let mut about = Vec::with_capacity(events.len());
         let mut holders: HashMap<SubjectId, Arc<Holder>> = HashMap::new();
         for (id, at, body, subject) in events {

@@ -13,7 +13,7 @@ use crate::domain::retention::Decision;
 use crate::domain::time::Timestamp;
 use crate::views::instructions::Counts;
 use crate::views::plans::Plan;
-use crate::views::retention::due::Deciding;
+use crate::views::retention::due::{Deciding, is_kept};
 
 /// People looked at for one page of items.
 const LOOKED_AT: usize = 1_000;
@@ -92,7 +92,8 @@ impl App {
             for (_, subject) in people {
                 let Some(work) = deciding.work(ask, subject)? else { continue };
                 let recipients = |key: &DatumKey| work.person.recipients(key).cloned().collect();
-                for item in work.items(now) {
+                let decided = work.decided(now);
+                for item in work.items(&decided) {
                     if deciding.was_planned(ask, &plan, subject, &item)? {
                         let recipients = recipients(&item.key);
                         let Item { key, due_at, collected_before, .. } = item;
@@ -100,10 +101,10 @@ impl App {
                         items.push(PlanItem { subject, key, due_at, collected_before, recipients, kept_by });
                     }
                 }
-                for (key, decision) in work.kept(now) {
+                for (key, decision) in decided.into_iter().filter(|(_, decision)| is_kept(decision)) {
                     let ends_at = decision.ends_at.filter(|at| *at <= plan.as_of);
-                    if let Some(due_at) = ends_at.filter(|_| is_of(&plan, &key)) {
-                        let recipients = recipients(&key);
+                    if let Some(due_at) = ends_at.filter(|_| is_of(&plan, key)) {
+                        let (key, recipients) = (key.clone(), recipients(key));
                         let (collected_before, kept_by) = (None, Some(decision));
                         items.push(PlanItem { subject, key, due_at, collected_before, recipients, kept_by });
                     }

@@ -12,28 +12,25 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::app::instructions::issue::{Telling, issued, recalled};
 use crate::app::own::{event_id, staff};
 use crate::app::{App, Caller, Error};
-use crate::domain::event::catalogue::{InstructionIssued, InstructionRecalled};
-use crate::domain::event::{Body, List, PlanCause, RecallReason, RecipientChannel, Tally};
-use crate::domain::id::{Digest, EventId, Id, SubjectId};
+use crate::domain::event::{Body, PlanCause, RecallReason, Tally};
+use crate::domain::id::{Digest, Id, SubjectId};
 use crate::domain::instruction::State;
 use crate::domain::plan::{Group, Item, PlanState, approvals};
-use crate::domain::retention;
-use crate::domain::time::{MS_PER_DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::views::ask::Ask;
 use crate::views::due::Refreshed;
 use crate::views::instructions::{Behind, Open};
 use crate::views::plans::{Plan, planned};
 use crate::views::retention as views;
-use crate::views::retention::due::{Deciding, Work};
+use crate::views::retention::due::{Deciding, Work, is_kept};
 
 /// People, or open instructions, looked at in one step.
 const STEP: usize = 1_000;
 /// How long a step waits for the views.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// By when an instruction has to be answered (`domain.md` 6.8).
-pub(crate) const ANSWER_MS: i64 = 30 * MS_PER_DAY;
 /// Lines of a plan's counts; what has no line of its own is counted as `other`.
 const LINES: usize = 60;
 
@@ -158,7 +155,7 @@ impl App {
             ask.sweep(&views::Sweep { as_of, known_at: None }, None, &mut |held| {
                 let item = Item::of(held.key, &held.decision);
                 swept.due += u64::from(item.is_some_and(|item| which.has(item.group.cause)));
-                swept.kept += u64::from(held.decision.state == retention::State::Suspended);
+                swept.kept += u64::from(is_kept(&held.decision));
                 Ok(())
             })?;
             Ok(swept)
@@ -203,7 +200,12 @@ impl Sweep<'_> {
     async fn refresh(&mut self) -> Result<Stage, Error> {
         let refreshed = self.app.refresh_due(self.now).await?;
         self.swept.refreshed += refreshed.people;
-        Ok(if refreshed.complete { Stage::Recall(None) } else { Stage::Refresh })
+        Ok(match refreshed.complete {
+            false => Stage::Refresh,
+            // What became void is found right before, by the sweep of everything else.
+            true if self.which == Which::ServiceEnds => Stage::Collect(None),
+            true => Stage::Recall(None),
+        })
     }
 
     /// Recalls what was not begun and has lost its reason.
@@ -284,11 +286,8 @@ impl Sweep<'_> {
         self.app.settled().await?;
         let (plans, which, now) = (Arc::clone(&self.plans), self.which, self.now);
         let found = self.app.ask(move |ask| Found::behind(ask, behind, (which, now), &plans)).await?;
-        let mut events = Vec::with_capacity(found.ready.len());
-        for (subject, item, plan) in found.ready {
-            let (id, body) = self.app.instruction_to_destroy(&item, plan, self.now)?;
-            events.push((id, self.now, body, subject));
-        }
+        let told = |(subject, item, plan)| issued(Telling::of_item(item, plan, self.app, now), subject, now);
+        let events = found.ready.into_iter().map(told).collect::<Result<_, _>>()?;
         self.swept.instructed += self.app.record_own_each(events).await?.len() as u64;
         let Some(last) = found.last else {
             // Whoever is told that it is done finds it.
@@ -336,8 +335,9 @@ impl Found {
         let mut deciding = Deciding::new(ask, now)?;
         for (_, subject) in people {
             let Some(work) = deciding.work(ask, subject)? else { continue };
-            found.kept += work.kept(now).len() as u64;
-            for item in work.items(now).into_iter().filter(|item| which.has(item.group.cause)) {
+            let decided = work.decided(now);
+            found.kept += decided.iter().filter(|(_, decision)| is_kept(decision)).count() as u64;
+            for item in work.items(&decided).into_iter().filter(|item| which.has(item.group.cause)) {
                 found.due += 1;
                 match plans.place(ask, &mut deciding, subject, &item)? {
                     Place::Ready(plan) => found.ready.push((subject, item, plan)),
@@ -433,58 +433,6 @@ fn void(ask: &Ask, behind: Option<Behind>, now: Timestamp) -> Result<Void, Error
         void.extend(why.map(|why| (one, why)));
     }
     Ok((void, last))
-}
-
-/// The event that makes an instruction void.
-pub(crate) fn recalled(
-    (one, reason): (Open, RecallReason),
-    now: Timestamp,
-) -> Result<(EventId, Timestamp, Body, SubjectId), Error> {
-    let body = InstructionRecalled {
-        addressee: Some(one.instruction.addressee),
-        reason: Some(reason),
-        plan_id: one.instruction.plan,
-        instruction_id: Some(one.instruction.id),
-    };
-    Ok((event_id(now)?, now, Body::InstructionRecalled(Box::new(body)), one.subject))
-}
-
-impl App {
-    /// What whoever holds an item is told: the service, or who took over from it. The event's id is the instruction's.
-    fn instruction_to_destroy(
-        &self,
-        item: &Item,
-        plan: Id,
-        now: Timestamp,
-    ) -> Result<(EventId, Body), Error> {
-        let id = event_id(now)?;
-        let body = InstructionIssued {
-            service: item.key.service.clone(),
-            record_kind: item.key.record_kind.clone(),
-            category: Some(item.key.category.clone()),
-            slot: item.key.slot.clone(),
-            exact: Some(true),
-            kind: Some(item.group.action),
-            addressee: Some(self.holder_of_data(&item.group.service, now)),
-            channel: Some(RecipientChannel::Grpc),
-            cause: Some(item.group.cause),
-            due: Some(now.plus_ms(ANSWER_MS)),
-            due_at: Some(item.due_at),
-            because: List::new(item.group.because.iter().take(crate::limits::LIST).cloned().collect())
-                .unwrap_or_default(),
-            instruction_id: id.to_string().parse().ok(),
-            plan_id: Some(plan),
-            collected_before: item.collected_before,
-            ..Default::default()
-        };
-        Ok((id, Body::InstructionIssued(Box::new(body))))
-    }
-
-    /// The service itself, or whoever took over what an ended one holds.
-    pub(crate) fn holder_of_data(&self, service: &Id, now: Timestamp) -> Id {
-        let successor = self.views.registers(|registers| registers.successor_of(service, now));
-        successor.unwrap_or_else(|| service.clone())
-    }
 }
 
 fn plan_id(now: Timestamp) -> Result<Id, Error> {

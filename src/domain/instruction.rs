@@ -9,7 +9,7 @@ use crate::domain::event::{
     Body, InstructionAnswer, InstructionKind, InstructionOutcome, PlanCause, RecallReason, RecipientChannel,
 };
 use crate::domain::id::Id;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{MS_PER_DAY, Timestamp};
 use crate::domain::words::words;
 
 words!(
@@ -27,6 +27,9 @@ words!(
         Recalled = "recalled",
     }
 );
+
+/// When what was put off comes again, unless it was said.
+const AGAIN_MS: i64 = 7 * MS_PER_DAY;
 
 impl State {
     /// Whether its addressee still has to answer.
@@ -66,7 +69,6 @@ pub struct Instruction {
     /// Why it was not done, or recalled.
     pub ground: Option<Id>,
     pub recalled: bool,
-    pub deferrals: u32,
     /// When it comes again, where it was put off.
     pub again_at: Option<Timestamp>,
 }
@@ -100,7 +102,6 @@ impl Instruction {
             since: at,
             ground: None,
             recalled: false,
-            deferrals: 0,
             again_at: None,
         })
     }
@@ -108,6 +109,16 @@ impl Instruction {
     /// Whether it asks to destroy.
     pub fn destroys(&self) -> bool {
         matches!(self.kind, InstructionKind::Erase | InstructionKind::Anonymise)
+    }
+
+    /// Whether it is told to whoever holds what is due. Recipients are told when it is gone there.
+    pub fn is_of_what_is_due(&self) -> bool {
+        self.destroys() && self.due_at.is_some()
+    }
+
+    /// Whether it was put off, and its time has not come again.
+    pub fn is_put_off(&self, now: Timestamp) -> bool {
+        self.state == State::Deferred && self.again_at.is_some_and(|at| at > now)
     }
 
     /// How many of these days have passed since it was issued, if it is still open.
@@ -142,7 +153,8 @@ impl Instruction {
                     InstructionOutcome::Impossible => State::Impossible,
                     InstructionOutcome::Deferred => State::Deferred,
                 };
-                self.deferrals += u32::from(self.state == State::Deferred);
+                // Until the deferral itself says when it is looked at again.
+                self.again_at = (self.state == State::Deferred).then(|| at.plus_ms(AGAIN_MS));
                 (self.since, self.ground) = (at, body.ground.clone());
             }
             _ => {}

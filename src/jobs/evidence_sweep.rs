@@ -45,6 +45,7 @@ impl Job for EvidenceSweep {
     }
 
     async fn dry_run(&self, app: &App, as_of: Timestamp) -> Result<Counts, Error> {
+        while !app.refresh_due(app.now()).await?.complete {}
         let (mut behind, mut erased) = (None, 0);
         loop {
             let (needless, next) = app.needless_people(behind, as_of).await?;

@@ -12,7 +12,7 @@
 
 mod news;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::id::{Id, SubjectId};
@@ -350,9 +350,6 @@ fn take_time(reader: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
         _ => Timestamp::from_ms(reader.i64()?).map(Some).ok_or(Malformed(WHAT)),
     }
 }
-
-/// Handles in an order of their own.
-type Subjects = BTreeSet<SubjectId>;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 //! A person's instructions are folded from the person's own events. Beside that stands a row for each that is open,
 //! by addressee, so that whoever asks for work reads no more than there is; it only says whom to look at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
@@ -209,21 +209,16 @@ impl Ask {
         Ok(open)
     }
 
-    /// Whom an open instruction is about.
-    pub fn subject_of_instruction(&self, addressee: &Id, id: &Id) -> Result<Option<SubjectId>, Error> {
-        let Some(row) = self.reading.get(&queued(addressee, id))? else { return Ok(None) };
-        Ok(Some(SubjectId(row[..].try_into().map_err(|_| Malformed(WHAT))?)))
-    }
-
-    /// Whom an instruction is about, by the event that issued it, also where it is open no more.
-    pub fn subject_of_event(&self, position: u64) -> Result<Option<SubjectId>, Error> {
-        let mut subject = None;
-        self.reach.decode_all(&[position], |event| {
-            subject =
+    /// Whom instructions are about, by the events that issued them.
+    pub fn subjects_of(&self, positions: &[u64]) -> Result<HashMap<u64, SubjectId>, Error> {
+        let mut subjects = HashMap::new();
+        self.reach.decode_all(positions, |event| {
+            let about =
                 event.data_subjects().next().filter(|_| event.event_type == EventType::InstructionIssued);
+            subjects.extend(about.map(|subject| (event.position, subject)));
             Ok(())
         })?;
-        Ok(subject)
+        Ok(subjects)
     }
 
     /// How many instructions are open, by addressee.

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary compiles all of this and uses some of it")]
 
 pub mod crash;
+pub mod desk;
 pub mod due;
 pub mod events;
 pub mod journal;

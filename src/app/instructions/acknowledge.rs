@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::instructions::ended;
 use crate::app::instructions::issue::{Telling, issued};
-use crate::app::own::event_id;
+use crate::app::instructions::{Known, ended};
+use crate::app::own::{About, event_id};
 use crate::app::{App, Caller, Error};
 use crate::domain::event::catalogue::{
     AnonymisationExecuted, ErasureDeferred, ErasureExecuted, InstructionAcknowledged,
@@ -13,12 +13,10 @@ use crate::domain::event::catalogue::{
 use crate::domain::event::{
     Body, ErasureMethod, InstructionKind, InstructionOutcome, List, RecipientRole, Verification,
 };
-use crate::domain::id::{Digest, EventId, Id, SubjectId};
+use crate::domain::id::{Digest, Id};
 use crate::domain::instruction::{Instruction, State};
 use crate::domain::time::Timestamp;
 use crate::limits;
-use crate::views::instructions::Open;
-use crate::views::retention::due::Deciding;
 
 /// What somebody says became of an instruction.
 #[derive(Debug, Clone)]
@@ -54,8 +52,6 @@ pub struct Acknowledged {
     pub after_recall: bool,
 }
 
-type NewEvent = (EventId, Timestamp, Body, SubjectId);
-
 impl App {
     /// Records what became of some instructions. One that is refused leaves the others as they are.
     pub async fn acknowledge_instructions(
@@ -68,45 +64,35 @@ impl App {
         let _nothing_is_held = self.deciding.write().await;
         self.settled().await?;
         let (mut events, mut results) = (Vec::new(), Vec::with_capacity(answers.len()));
-        let mut erased: Vec<Open> = Vec::new();
         let mut answered: BTreeMap<Id, InstructionOutcome> = BTreeMap::new();
-        for answer in answers {
-            let result = match answered.get(&answer.id) {
-                // Twice in one call.
-                Some(outcome) if *outcome == answer.outcome => self.again(addressee, &answer).await,
-                _ => self.take(addressee, &answer, &mut events, &mut erased).await,
-            };
+        let ids = answers.iter().map(|answer| answer.id.clone()).collect();
+        for (answer, known) in answers.into_iter().zip(self.given(addressee, ids).await?) {
+            let result = known.and_then(|known| match answered.get(&answer.id) {
+                None => self.take(&known, &answer, &mut events),
+                Some(outcome) if *outcome == answer.outcome => Ok(again(&known.open.instruction, &answer)),
+                Some(_) => Err(Error::invalid("acknowledgements", "answers an instruction in two ways")),
+            });
             if result.is_ok() {
-                answered.insert(answer.id.clone(), answer.outcome);
                 self.leases.answered(&answer.id, self.clock.now());
+                answered.insert(answer.id, answer.outcome);
             }
             results.push(result);
         }
-        events.extend(self.tell_recipients(erased).await?);
         self.record_own_each(events).await?;
         Ok(results)
     }
 
-    async fn again(&self, addressee: &Id, answer: &Acknowledgement) -> Result<Acknowledged, Error> {
-        let open = self.instruction(addressee, &answer.id).await?;
-        Ok(Acknowledged { body: body(&open.instruction, answer), duplicate: true, after_recall: false })
-    }
-
     /// Takes one answer, and adds what is to be recorded of it.
-    async fn take(
+    fn take(
         &self,
-        addressee: &Id,
+        known: &Known,
         answer: &Acknowledgement,
-        events: &mut Vec<NewEvent>,
-        erased: &mut Vec<Open>,
+        events: &mut Vec<About>,
     ) -> Result<Acknowledged, Error> {
-        let open = self.instruction(addressee, &answer.id).await?;
-        let (told, now) = (&open.instruction, self.clock.now());
-        let body = body(told, answer);
-        if !told.state.is_open() && told.state == state_of(answer.outcome) {
-            return Ok(Acknowledged { body, duplicate: true, after_recall: false });
+        let (told, subject, now) = (&known.open.instruction, known.open.subject, self.clock.now());
+        if is_said_again(told, answer, now) {
+            return Ok(again(told, answer));
         }
-        let after_recall = told.state == State::Recalled;
         let done = answer.outcome == InstructionOutcome::Done;
         // What was said to be impossible may be done in the end; what is done stays done.
         let may_turn = told.state.is_open()
@@ -115,59 +101,18 @@ impl App {
             return Err(ended(told));
         }
         check(told, answer, now)?;
-        let at = answer.done.at.unwrap_or(now);
-        events.push((
-            event_id(now)?,
-            now,
-            Body::InstructionAcknowledged(Box::new(body.clone())),
-            open.subject,
-        ));
-        let is_holder = told.of.service.as_ref().is_some_and(|service| {
-            *service == told.addressee || self.holder_of_data(service, now) == told.addressee
-        });
-        if is_holder && told.destroys() {
-            match answer.outcome {
-                InstructionOutcome::Done => {
-                    events.push((event_id(now)?, at, executed(told, answer), open.subject));
-                    erased.push(open.clone());
-                }
-                InstructionOutcome::Deferred => {
-                    events.push((event_id(now)?, now, deferred(told, answer), open.subject));
-                }
-                InstructionOutcome::Refused | InstructionOutcome::Impossible => {}
+        let body = body(told, answer);
+        let mut add = |at, body| Ok::<(), Error>(events.push((event_id(now)?, at, body, subject)));
+        add(now, Body::InstructionAcknowledged(Box::new(body.clone())))?;
+        if told.is_of_what_is_due() && done {
+            add(answer.done.at.unwrap_or(now), executed(told, answer))?;
+            for recipient in &known.recipients {
+                events.push(issued(Telling::of_erasure(told, recipient.clone(), self), subject, now)?);
             }
+        } else if told.is_of_what_is_due() && answer.outcome == InstructionOutcome::Deferred {
+            add(now, deferred(told, answer))?;
         }
-        Ok(Acknowledged { body, duplicate: false, after_recall })
-    }
-
-    /// Whoever got what was erased: a processor is to erase it too, anybody else is told.
-    async fn tell_recipients(&self, erased: Vec<Open>) -> Result<Vec<NewEvent>, Error> {
-        if erased.is_empty() {
-            return Ok(Vec::new());
-        }
-        let now = self.clock.now();
-        let got = self
-            .ask(move |ask| {
-                let deciding = Deciding::new(ask, now)?;
-                let mut got = Vec::new();
-                for open in erased {
-                    let work = deciding.work(ask, ask.canonical(open.subject)?)?;
-                    let key = open.instruction.of.datum();
-                    let Some((work, key)) = work.zip(key) else { continue };
-                    let recipients: Vec<Id> = work.person.recipients(&key).cloned().collect();
-                    got.push((open, recipients));
-                }
-                Ok(got)
-            })
-            .await?;
-        let mut events = Vec::new();
-        for (open, recipients) in got {
-            for recipient in recipients {
-                let telling = Telling::of_erasure(&open.instruction, recipient, self);
-                events.push(issued(telling, open.subject, now)?);
-            }
-        }
-        Ok(events)
+        Ok(Acknowledged { body, duplicate: false, after_recall: told.state == State::Recalled })
     }
 
     /// What a recipient does when it hears that data are gone (GDPR 17(2), 19, 28(3)(g)).
@@ -180,6 +125,17 @@ impl App {
             _ => InstructionKind::Notify,
         }
     }
+}
+
+/// What is there already; nothing is recorded.
+fn again(told: &Instruction, answer: &Acknowledgement) -> Acknowledged {
+    Acknowledged { body: body(told, answer), duplicate: true, after_recall: false }
+}
+
+/// Whether an answer says what was said before. What was put off can be put off again once its time has come.
+fn is_said_again(told: &Instruction, answer: &Acknowledgement, now: Timestamp) -> bool {
+    let same = told.state == state_of(answer.outcome);
+    same && (!told.state.is_open() || told.is_put_off(now))
 }
 
 fn state_of(outcome: InstructionOutcome) -> State {

@@ -3,20 +3,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::app::own::event_id;
+use crate::app::own::{About, event_id};
 use crate::app::subjects::Name;
-use crate::app::sweep::{ANSWER_MS, recalled};
 use crate::app::{App, Error};
 use crate::domain::datum::{Selector, SlotSelector};
-use crate::domain::event::catalogue::InstructionIssued;
+use crate::domain::event::catalogue::{InstructionIssued, InstructionRecalled};
 use crate::domain::event::{Body, InstructionKind, List, PlanCause, RecallReason, RecipientChannel};
-use crate::domain::id::{EventId, Id, SubjectId};
+use crate::domain::id::{Id, SubjectId};
 use crate::domain::instruction::Instruction;
+use crate::domain::plan::Item;
 use crate::domain::retention::State;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{MS_PER_DAY, Timestamp};
 use crate::limits;
 use crate::views::instructions::Open;
 use crate::views::retention::due::Deciding;
+
+/// By when an instruction has to be answered (`domain.md` 6.8).
+const ANSWER_MS: i64 = 30 * MS_PER_DAY;
 
 /// What somebody is to be told.
 #[derive(Debug, Clone)]
@@ -40,6 +43,24 @@ pub struct Telling {
 }
 
 impl Telling {
+    /// What whoever holds an item of a plan is told: the service, or who took over from it.
+    pub(crate) fn of_item(item: Item, plan: Id, app: &App, now: Timestamp) -> Telling {
+        Telling {
+            kind: item.group.action,
+            addressee: app.holder_of_data(&item.group.service, now),
+            channel: RecipientChannel::Grpc,
+            of: Selector::one(&item.key),
+            cause: Some(item.group.cause),
+            plan: Some(plan),
+            after_plan: None,
+            case: None,
+            because: item.group.because,
+            collected_before: item.collected_before,
+            due_at: Some(item.due_at),
+            due: None,
+        }
+    }
+
     /// What a recipient is told of data that are gone at their source.
     pub(super) fn of_erasure(told: &Instruction, recipient: Id, app: &App) -> Telling {
         let now = app.now();
@@ -75,11 +96,7 @@ impl Telling {
 }
 
 /// The event that tells it; its id is the instruction's.
-pub(super) fn issued(
-    telling: Telling,
-    subject: SubjectId,
-    now: Timestamp,
-) -> Result<(EventId, Timestamp, Body, SubjectId), Error> {
+pub(crate) fn issued(telling: Telling, subject: SubjectId, now: Timestamp) -> Result<About, Error> {
     let id = event_id(now)?;
     let slot = match telling.of.slot {
         SlotSelector::Named(slot) => Some(slot),
@@ -105,6 +122,17 @@ pub(super) fn issued(
         collected_before: telling.collected_before,
     };
     Ok((id, now, Body::InstructionIssued(Box::new(body)), subject))
+}
+
+/// The event that makes an instruction void.
+pub(crate) fn recalled((one, reason): (Open, RecallReason), now: Timestamp) -> Result<About, Error> {
+    let body = InstructionRecalled {
+        addressee: Some(one.instruction.addressee),
+        reason: Some(reason),
+        plan_id: one.instruction.plan,
+        instruction_id: Some(one.instruction.id),
+    };
+    Ok((event_id(now)?, now, Body::InstructionRecalled(Box::new(body)), one.subject))
 }
 
 /// What an officer tells those who hold a person's data.
@@ -181,7 +209,8 @@ impl App {
         }
         let _nothing_is_held = self.deciding.write().await;
         self.settled().await?;
-        let open = self.instruction(from, id).await?;
+        let known = self.given(from, vec![id.clone()]).await?.pop();
+        let open = known.unwrap_or(Err(Error::InstructionNotFound))?.open;
         let state = open.instruction.state;
         use crate::domain::instruction::State::{Impossible, Refused};
         if !(state.is_open() || matches!(state, Refused | Impossible)) {
@@ -196,17 +225,19 @@ impl App {
     }
 
     /// Records instructions, and tells them as they stand then.
-    async fn tell(
-        &self,
-        events: Vec<(EventId, Timestamp, Body, SubjectId)>,
-        subject: SubjectId,
-    ) -> Result<Vec<Open>, Error> {
+    async fn tell(&self, events: Vec<About>, subject: SubjectId) -> Result<Vec<Open>, Error> {
         let ids: BTreeSet<String> = events.iter().map(|(id, ..)| id.to_string()).collect();
         self.record_own_each(events).await?;
         self.settled().await?;
         let all = self.ask(move |ask| Ok(ask.instructions_of(subject)?)).await?.unwrap_or_default();
         let new = all.into_iter().filter(|one| ids.contains(one.id.as_str()));
         Ok(new.map(|instruction| Open { subject, instruction }).collect())
+    }
+
+    /// The service itself, or whoever took over what an ended one holds.
+    fn holder_of_data(&self, service: &Id, now: Timestamp) -> Id {
+        let successor = self.views.registers(|registers| registers.successor_of(service, now));
+        successor.unwrap_or_else(|| service.clone())
     }
 
     /// By which way a recipient is told; a service watches.

@@ -359,3 +359,35 @@ async fn a_sweep_that_is_cut_short_is_carried_on_by_the_next() {
     assert_eq!((swept.refreshed, swept.instructed, swept.plans.len()), (0, 0, 0));
     running.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_off_is_put_off_once_and_comes_again() {
+    let place = Place::new();
+    let running = place.start().await.unwrap();
+    many(&running, &place).await;
+    say(&running, &place, (100, 1), cancelled()).await;
+    let planned = sweep(&running).await;
+    approve(&running, &planned, "").await.unwrap();
+    let told = take(&running, "solar").await.remove(0);
+    let again_at = place.clock.now().plus_ms(3 * MS_PER_DAY);
+    let put_off = pb::InstructionAcknowledgement {
+        outcome: pb::InstructionOutcome::Deferred as i32,
+        ground: "technical".to_owned(),
+        review_at: Some(crate::cli::record::timestamp(again_at)),
+        ..done(&told.instruction_id)
+    };
+    assert!(!acknowledge(&running, "solar", put_off.clone()).await.duplicate);
+    assert!(
+        acknowledge(&running, "solar", put_off.clone()).await.duplicate,
+        "a retry puts nothing off again"
+    );
+    place.clock.advance_ms(2 * MS_PER_DAY);
+    assert!(take(&running, "solar").await.is_empty(), "its time has not come");
+    place.clock.advance_ms(MS_PER_DAY);
+    assert_eq!(take(&running, "solar").await.len(), 1);
+    assert_eq!(begin(&running, &told.instruction_id).await, GO, "what only a deferral keeps may go");
+    assert!(!acknowledge(&running, "solar", done(&told.instruction_id)).await.duplicate);
+    let last = running.app().log.head() - 1;
+    assert_eq!(explain(&running, 1, last).await.state, "done");
+    running.stop().await.unwrap();
+}

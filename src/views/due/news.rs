@@ -1,11 +1,12 @@
 //! Whom the records of a stretch of the log concern, of what decides how long data are kept.
 
+use std::collections::BTreeSet;
+
 use crate::domain::event::EventType;
 use crate::domain::id::SubjectId;
 use crate::record::MarkUse;
 use crate::views::ask::Ask;
 use crate::views::decode::{Decoded, DecodedPart, Decoder};
-use crate::views::due::Subjects;
 use crate::views::group::Resolver;
 use crate::views::{Error, mark};
 
@@ -15,14 +16,14 @@ const READ_BYTES: usize = 8 << 20;
 
 /// Who has to be decided anew.
 pub enum News {
-    Some(Subjects),
+    Some(BTreeSet<SubjectId>),
     Everybody,
 }
 
 /// Reads the records from a position to one, that one not included.
 pub fn read_news(ask: &Ask, from: u64, until: u64) -> Result<News, Error> {
     let mut decoder = Decoder::new(&*ask.reach.keys);
-    let mut subjects = Subjects::new();
+    let mut subjects = BTreeSet::new();
     let mut next = from;
     while next < until {
         let most = usize::try_from(until - next).unwrap_or(READ).min(READ);
@@ -98,7 +99,7 @@ fn decides(event_type: EventType) -> bool {
     )
 }
 
-fn note(ask: &Ask, event: &Decoded, part: &DecodedPart, to: &mut Subjects) -> Result<(), Error> {
+fn note(ask: &Ask, event: &Decoded, part: &DecodedPart, to: &mut BTreeSet<SubjectId>) -> Result<(), Error> {
     if !part.role.is_data_subject() || part.purged {
         return Ok(());
     }

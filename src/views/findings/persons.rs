@@ -390,14 +390,7 @@ impl<'f> Pass<'f> {
     }
 
     fn life_by_records(&self, subject: SubjectId, of: Option<&Of>) -> Result<Life<'f>, Error> {
-        let alone;
-        let of = match of {
-            Some(of) => of,
-            None => {
-                alone = Of::alone(subject);
-                &alone
-            }
-        };
+        let of = &*Of::or_alone(of, subject);
         let ask = self.finder.ask;
         let mut positions = BTreeSet::new();
         for source in &of.group.sources {

@@ -122,28 +122,26 @@ impl Work {
             && !self.open_cases
     }
 
-    /// What is due, and nobody has in hand.
-    pub fn items(&self, now: Timestamp) -> Vec<Item> {
-        let due = self.person.keys().filter_map(|key| Item::of(key, &self.person.decide(key, now)));
+    /// Every datum with its decision.
+    pub fn decided(&self, now: Timestamp) -> Vec<(&DatumKey, Decision)> {
+        self.person.keys().map(|key| (key, self.person.decide(key, now))).collect()
+    }
+
+    /// What of it is due, and nobody has in hand.
+    pub fn items(&self, decided: &[(&DatumKey, Decision)]) -> Vec<Item> {
+        let due = decided.iter().filter_map(|(key, decision)| Item::of(key, decision));
         due.filter(|item| !self.is_in_hand(item)).collect()
     }
 
     /// Whether somebody was told, and has not answered, or has answered that it is not done: then an officer decides.
-    pub fn is_in_hand(&self, item: &Item) -> bool {
+    fn is_in_hand(&self, item: &Item) -> bool {
         use crate::domain::instruction::State::{Done, Recalled};
         self.instructions.iter().any(|told| {
-            told.destroys()
+            told.is_of_what_is_due()
                 && told.collected_before == item.collected_before
                 && told.of.holds(&item.key)
                 && !matches!(told.state, Done | Recalled)
-                && told.due_at.is_some()
         })
-    }
-
-    /// What is kept beyond its time, and by what.
-    pub fn kept(&self, now: Timestamp) -> Vec<(DatumKey, Decision)> {
-        let decided = self.person.keys().map(|key| (key.clone(), self.person.decide(key, now)));
-        decided.filter(|(_, decision)| decision.state == State::Suspended).collect()
     }
 
     /// Why an instruction to destroy is void by now; `None` while it stands. What was handed on to a recipient is
@@ -156,8 +154,9 @@ impl Work {
         if self.person.is_held(&key, now) {
             return Some(RecallReason::Hold);
         }
-        // Only what falls due has such a time; recipients are told when it is gone.
-        told.due_at?;
+        if !told.is_of_what_is_due() {
+            return None;
+        }
         let decision = self.person.decide(&key, now);
         if Item::of(&key, &decision).is_some_and(|item| item.collected_before == told.collected_before) {
             return None;
@@ -173,6 +172,11 @@ impl Work {
             _ => Some(RecallReason::Reopened),
         }
     }
+}
+
+/// Whether something is kept beyond its time.
+pub fn is_kept(decision: &Decision) -> bool {
+    decision.state == State::Suspended
 }
 
 impl Person {

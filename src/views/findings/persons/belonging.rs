@@ -1,5 +1,6 @@
 //! Whose records count as one person's: those merged as one, a linked device's for its time, and then not as its own.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::domain::id::SubjectId;
@@ -86,12 +87,18 @@ impl Pass<'_> {
 }
 
 /// A group, and when members of it count as somebody else's: a device that others logged in on.
+#[derive(Clone)]
 pub struct Of {
     pub group: Group,
     lent: Vec<(SubjectId, Span)>,
 }
 
 impl Of {
+    /// Those who were found, or the person alone.
+    pub fn or_alone(of: Option<&Of>, subject: SubjectId) -> Cow<'_, Of> {
+        of.map_or_else(|| Cow::Owned(Of::alone(subject)), Cow::Borrowed)
+    }
+
     pub fn alone(subject: SubjectId) -> Of {
         let source = Source { subject, span: Span::ALWAYS };
         let group = Group {

@@ -110,14 +110,7 @@ impl Pass<'_> {
         with_places: bool,
     ) -> Result<Vec<Hit>, Error> {
         let Some(keeping) = &self.keeping else { return Ok(Vec::new()) };
-        let alone;
-        let of = match of {
-            Some(of) => of,
-            None => {
-                alone = Of::alone(subject);
-                &alone
-            }
-        };
+        let of = &*Of::or_alone(of, subject);
         let wrongs = self.wrongs(keeping, of, true)?;
         let places = match with_places && !wrongs.0.is_empty() {
             true => self.places(keeping, of, &wrongs)?,
