@@ -123,12 +123,13 @@ impl Ask {
         now: Timestamp,
     ) -> Result<Option<Outlook>, Error> {
         let Some(person) = self.person_at(subject, house, bounds, self.applied)? else { return Ok(None) };
-        let mut outlook = Outlook::default();
+        let (mut outlook, mut holds_anything) = (Outlook::default(), false);
         for key in person.keys() {
             let decision = person.decide(key, now);
             if matches!(decision.state, State::Absent | State::Done) {
                 continue;
             }
+            holds_anything = true;
             let next = person.next_change(key, &decision, now);
             outlook.next = outlook.next.into_iter().chain(next).min();
             if let Some(service) = &key.service {
@@ -136,7 +137,7 @@ impl Ask {
             }
         }
         let cancelled = person.general.iter().any(|fact| matches!(fact.act, Act::AccountCancelled { .. }));
-        outlook.gone = !person.holds_anything(now) && (cancelled || person.keys().next().is_some());
+        outlook.gone = !holds_anything && (cancelled || person.keys().next().is_some());
         Ok(Some(outlook))
     }
 

@@ -166,19 +166,16 @@ impl App {
 
     /// Whoever is under a hold by now is not erased, unless that has begun already (GDPR 17(3)(e), 18(2); PIPL 47).
     async fn leave_out_held(&self, begun: &mut Vec<Work>) -> Result<(), Error> {
-        let (now, mut held) = (self.clock.now(), 0);
+        let (now, subjects) = (self.clock.now(), begun.iter().map(|work| work.subject).collect::<Vec<_>>());
+        let held = self.ask(move |ask| Ok(ask.held_among(&subjects, now)?)).await?;
         for work in std::mem::take(begun) {
-            let subject = work.subject;
-            let is_held = self.recorded(work.accepted).await?.is_none()
-                && self.ask(move |ask| Ok(ask.is_held(subject, now)?)).await?;
-            if is_held {
-                held += 1;
+            if held.contains(&work.subject) && self.recorded(work.accepted).await?.is_none() {
                 self.on_erasures(move |erasures| work.done(&erasures.work)).await?;
             } else {
                 begun.push(work);
             }
         }
-        if begun.is_empty() && held > 0 { Err(held_back()) } else { Ok(()) }
+        if begun.is_empty() { Err(held_back()) } else { Ok(()) }
     }
 
     /// The last event with the person's tag.

@@ -247,10 +247,15 @@ impl House {
 }
 
 impl Ask {
-    /// Whether a hold is on somebody, or on anything of theirs; of somebody who counts as another, of that other.
-    pub fn is_held(&self, subject: SubjectId, now: Timestamp) -> Result<bool, Error> {
-        let deciding = Deciding::new(self, now)?;
-        let work = deciding.work(self, self.canonical(subject)?)?;
-        Ok(work.is_some_and(|work| work.person.is_anywhere_held(now)))
+    /// Those on whom, or on anything of whom, a hold is; of somebody who counts as another, on that other.
+    pub fn held_among(&self, subjects: &[SubjectId], now: Timestamp) -> Result<BTreeSet<SubjectId>, Error> {
+        let (deciding, mut held) = (Deciding::new(self, now)?, BTreeSet::new());
+        for subject in subjects {
+            let work = deciding.work(self, self.canonical(*subject)?)?;
+            if work.is_some_and(|work| work.person.is_anywhere_held(now)) {
+                held.insert(*subject);
+            }
+        }
+        Ok(held)
     }
 }

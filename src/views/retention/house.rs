@@ -59,8 +59,9 @@ impl Ask {
 
     /// The same, with who is silent at an instant: what is due of theirs has to be confirmed.
     pub fn house_at(&self, known_at: u64, at: Timestamp) -> Result<House, Error> {
-        let registers = lock::read(&self.generation.shared.registers).clone();
+        let registers = lock::read(&self.generation.shared.registers);
         let silences = self.silences(&registers, known_at, at)?;
+        drop(registers);
         let silent = silences.into_iter().map(|silence| silence.service).collect();
         Ok(House { silent, ..self.house(known_at)? })
     }
