@@ -102,7 +102,10 @@ impl App {
         }
         check(told, answer, now)?;
         let body = body(told, answer);
-        let mut add = |at, body| Ok::<(), Error>(events.push((event_id(now)?, at, body, subject)));
+        let mut add = |at, body| {
+            events.push((event_id(now)?, at, body, subject));
+            Ok::<(), Error>(())
+        };
         add(now, Body::InstructionAcknowledged(Box::new(body.clone())))?;
         if told.is_of_what_is_due() && done {
             add(answer.done.at.unwrap_or(now), executed(told, answer))?;
