@@ -1,5 +1,5 @@
 //! What is due, among many events: everybody decided for the first time, a sweep that finds nothing, a forecast, what
-//! falls due found and planned, and its instructions, each a durable event; and what ingestion gets meanwhile.
+//! falls due found and planned, and its instructions, each a durable event: alone, and while events are recorded.
 //!
 //! `cargo bench --bench sweep` takes a million events that stay and a hundred thousand data that are due, each of
 //! somebody else; `-- --events 10000000 --due 1000000` says otherwise.
@@ -7,7 +7,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use custody::app::Caller;
 use custody::app::questions::When;
@@ -110,19 +110,27 @@ async fn measure(running: &Running, events: u64, due: u64) {
     rate("a forecast", started.elapsed(), forecast.data, "data");
     record(&clients, 0, due, move |n| about(people + n, "analytics")).await;
     sweep(running, "what became due is found and planned", "items", |swept| swept.due).await;
-    let plans = running.app().erasure_plans(None).await.expect("plans");
-    let plan = plans.first().expect("a plan");
+    let (took, told) = approve(running).await;
+    rate("told", took, told, "instructions");
+    sweep(running, "the index knows what was told", "people", |swept| swept.refreshed).await;
+    sweep(running, "a sweep with all of it in hand", "items", |_| due).await;
+
+    record(&clients, 0, due, move |n| about(people + due + n, "analytics")).await;
+    sweep(running, "as much again is found and planned", "items", |swept| swept.due).await;
     let more = (events / 10).next_multiple_of(EMITTERS * BATCH);
-    let telling = async {
-        let (started, officer) = (Instant::now(), Caller::local());
-        let approved = running.app().approve_plan(&officer, &plan.id, plan.sha256, None).await;
-        (started.elapsed(), approved.expect("approved").1.instructed)
-    };
-    let (meanwhile, (took, told)) =
-        tokio::join!(record(&clients, 0, more, move |n| about(n % people, "support")), telling);
+    let recording = record(&clients, 0, more, move |n| about(n % people, "support"));
+    let (meanwhile, (took, told)) = tokio::join!(recording, approve(running));
     rate("told, while events are recorded", took, told, "instructions");
     rate("  recorded meanwhile", meanwhile, more, "events");
-    sweep(running, "all of it in hand", "items", |_| due).await;
+}
+
+/// Approves the plan that waits; how long it took to tell how many.
+async fn approve(running: &Running) -> (Duration, u64) {
+    let plans = running.app().erasure_plans(None).await.expect("plans");
+    let plan = plans.first().expect("a plan");
+    let (started, officer) = (Instant::now(), Caller::local());
+    let approved = running.app().approve_plan(&officer, &plan.id, plan.sha256, None).await;
+    (started.elapsed(), approved.expect("approved").1.instructed)
 }
 
 fn main() {

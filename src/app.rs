@@ -13,6 +13,7 @@ pub mod events;
 pub mod exports;
 pub mod findings;
 pub mod fsck;
+mod gate;
 pub mod house;
 pub mod instructions;
 pub mod jobs;
@@ -79,9 +80,7 @@ pub struct App {
     /// Held to read by whoever records, from asking for keys until the log has the records, so that
     /// an erasure can wait for them.
     pub(crate) recording: tokio::sync::RwLock<()>,
-    /// Held to read by whoever records what keeps data, and to write by whoever decides that data go, until that is
-    /// in the log: the one place at which a hold is asked for before something is destroyed.
-    pub(crate) deciding: tokio::sync::RwLock<()>,
+    pub(crate) gate: gate::Gate,
     /// Held by the one sweep that is under way.
     pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
     pub(crate) leases: instructions::Leases,
@@ -126,6 +125,7 @@ impl App {
         let secret = ports.keyring.fingerprint().map_err(|e| Error::fault("keyring", e))?;
         Ok(App {
             started_at: ports.clock.now(),
+            gate: gate::Gate::new(ports.log.head()),
             clock: ports.clock,
             log: ports.log,
             vault: ports.vault,
@@ -140,7 +140,6 @@ impl App {
             erasures: Arc::new(ports.erasures),
             backups: ports.backups,
             recording: tokio::sync::RwLock::default(),
-            deciding: tokio::sync::RwLock::default(),
             sweeping: Arc::default(),
             leases: instructions::Leases::default(),
             thresholds: ports.thresholds,

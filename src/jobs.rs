@@ -20,6 +20,7 @@ pub mod retention_sweep;
 pub mod review_reminder;
 pub mod run;
 pub mod schedule;
+pub mod sealed_sweep;
 pub mod vault_mark;
 pub mod vault_scrub;
 
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Arc<dyn Job>> {
         Arc::new(retention_sweep::RetentionSweep),
         Arc::new(retention_sweep::ServiceEndSweep),
         Arc::new(ack_chaser::AckChaser),
+        Arc::new(sealed_sweep::SealedSweep),
         Arc::new(evidence_sweep::EvidenceSweep),
         Arc::new(review_reminder::ReviewReminder),
         Arc::new(vault_scrub::VaultScrub),

@@ -142,6 +142,9 @@ pub trait Vault: rotation::Rotation + scrub::Scrub + Send + Sync {
     /// A holder by its handle; `NotFound` if it was never there or is erased.
     async fn holder(&self, subject: SubjectId) -> Result<Arc<Holder>, Error>;
 
+    /// Holders by their handles, in order; `None` of whoever was never there or is erased.
+    async fn holders(&self, subjects: &[SubjectId]) -> Result<Vec<Option<Arc<Holder>>>, Error>;
+
     /// Everybody an identifier may mean, at one instant or ever. Creates nothing.
     async fn candidates(
         &self,

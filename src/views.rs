@@ -49,6 +49,7 @@ pub mod ropa;
 pub mod rules;
 pub mod runner;
 pub mod sdks;
+pub mod sealed;
 pub mod sequence;
 pub mod shape;
 pub mod silence;

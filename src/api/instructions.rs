@@ -1,6 +1,7 @@
 //! Instructions, as those who carry them out ask for them and answer them.
 
 mod answer;
+mod whole;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ type Watched = Pin<Box<dyn Stream<Item = Result<pb::WatchInstructionsResponse, S
 #[tonic::async_trait]
 impl InstructionService for Instructions {
     type WatchInstructionsStream = Watched;
+    type BeginServiceStream = whole::Answers<pb::BeginServiceResponse>;
+    type AcknowledgeServiceStream = whole::Answers<pb::AcknowledgeServiceResponse>;
 
     async fn list_instructions(
         &self,
@@ -124,6 +127,24 @@ impl InstructionService for Instructions {
         let call = Call::of(&request)?;
         let answer = self.acknowledge(&call, request.into_inner()).await.map_err(|e| call.status(e))?;
         Ok(Response::new(answer))
+    }
+
+    async fn begin_service(
+        &self,
+        request: Request<pb::BeginServiceRequest>,
+    ) -> Result<Response<Self::BeginServiceStream>, Status> {
+        let call = Call::of(&request)?;
+        let answers = self.begin_all(call.clone(), request.into_inner()).await;
+        Ok(Response::new(answers.map_err(|e| call.status(e))?))
+    }
+
+    async fn acknowledge_service(
+        &self,
+        request: Request<pb::AcknowledgeServiceRequest>,
+    ) -> Result<Response<Self::AcknowledgeServiceStream>, Status> {
+        let call = Call::of(&request)?;
+        let answers = self.acknowledge_all(call.clone(), request.into_inner()).await;
+        Ok(Response::new(answers.map_err(|e| call.status(e))?))
     }
 
     async fn issue_instructions(

@@ -20,6 +20,7 @@ mod evidence;
 mod letter;
 mod needless;
 mod rest;
+mod sealed;
 mod steps;
 mod tallies;
 mod tombs;

@@ -9,6 +9,7 @@
 mod acknowledge;
 mod begin;
 pub(crate) mod issue;
+mod whole;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,6 +29,7 @@ use crate::views::retention::due::{Deciding, Work};
 pub use acknowledge::{Acknowledged, Acknowledgement, Done};
 pub use begin::Begun;
 pub use issue::{Order, Telling};
+pub use whole::{AcknowledgedSome, BegunSome, Kept, Whole};
 
 /// After how long an addressee is reminded (`domain.md` 6.8).
 pub const REMIND_MS: [i64; 3] = [7 * MS_PER_DAY, 14 * MS_PER_DAY, 21 * MS_PER_DAY];

@@ -1,6 +1,5 @@
 //! Events that custody itself records: what it opened, who read.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::app::App;
@@ -13,7 +12,7 @@ use crate::domain::id::{EventId, Id, SubjectId};
 use crate::domain::identity::{Identifier, Kind};
 use crate::domain::personal::Personal;
 use crate::domain::time::Timestamp;
-use crate::vault::{self, Holder};
+use crate::vault::Holder;
 
 /// The emitter name of custody's own events. Nobody else may use it.
 pub const EMITTER: &str = "custody";
@@ -117,18 +116,14 @@ impl App {
     /// Records events about one person each, in one batch; each says when it happened, and is named by its id. Of
     /// people who are erased meanwhile nothing is recorded.
     pub(crate) async fn record_own_each(&self, events: Vec<About>) -> Result<Vec<Receipt>, Error> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let subjects: Vec<SubjectId> = events.iter().map(|(.., subject)| *subject).collect();
+        let holders = self.vault.holders(&subjects).await?;
         let mut about = Vec::with_capacity(events.len());
-        let mut holders: HashMap<SubjectId, Arc<Holder>> = HashMap::new();
-        for (id, at, body, subject) in events {
-            let holder = match holders.get(&subject) {
-                Some(holder) => Arc::clone(holder),
-                None => match self.vault.holder(subject).await {
-                    Ok(holder) => holder,
-                    Err(vault::Error::NotFound) => continue,
-                    Err(error) => return Err(error.into()),
-                },
-            };
-            holders.insert(subject, Arc::clone(&holder));
+        for ((id, at, body, _), holder) in events.into_iter().zip(holders) {
+            let Some(holder) = holder else { continue };
             let envelope = Envelope { occurred_at: at, ..self.own_envelope(id, ActorKind::System)? };
             let people = vec![Person { role: Role::DataSubject, identifiers: Vec::new() }];
             about.push((Event { envelope, people, body }, holder));

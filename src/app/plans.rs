@@ -94,7 +94,7 @@ impl App {
                 let recipients = |key: &DatumKey| work.person.recipients(key).cloned().collect();
                 let decided = work.decided(now);
                 for item in work.items(&decided) {
-                    if deciding.was_planned(ask, &plan, subject, &item)? {
+                    if deciding.was_planned(ask, &plan, &work, &item)? {
                         let recipients = recipients(&item.key);
                         let Item { key, due_at, collected_before, .. } = item;
                         let kept_by = None;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::app::access::Caller;
 use crate::app::error::{Error, FieldViolation};
+use crate::app::gate::Keeping;
 use crate::app::status::LAG_LIMIT;
 use crate::app::{App, matter, rules};
 use crate::domain::event::{Body, Event, Person, Role};
@@ -180,9 +181,9 @@ impl App {
     }
 
     /// Held while what keeps data is recorded, so that nobody decides meanwhile that they go.
-    async fn keeping(&self, checked: &[Checked]) -> Option<tokio::sync::RwLockReadGuard<'_, ()>> {
+    async fn keeping(&self, checked: &[Checked]) -> Option<Keeping<'_>> {
         let keeps = |one: &Checked| rules::keeps_data(one.event.body.event_type());
-        if checked.iter().any(keeps) { Some(self.deciding.read().await) } else { None }
+        if checked.iter().any(keeps) { Some(self.keep().await) } else { None }
     }
 
     fn check(

@@ -1,10 +1,11 @@
 //! What is due is found, planned, and told to those who hold it (`domain.md` 4.4).
 //!
-//! A sweep goes by bounded steps, and whoever drives it may stop between any two: the index is brought up to date;
-//! instructions whose reason has gone are recalled; what is due and in no plan is counted by what it has in common and
-//! planned; what is planned and needs nobody's approval, or has it, is told. It makes no choices: every datum is decided
-//! anew right before its instruction is recorded, and from that decision until the record nobody records a hold or a
-//! restriction. A crash loses a count; plans and instructions are events, and the next sweep goes on from them.
+//! A sweep goes by bounded steps, and whoever drives it may stop between any two: the index is brought up to date with
+//! what was recorded before the sweep; of those who stand in it, instructions whose reason has gone are recalled, what is
+//! planned and needs nobody's approval, or has it, is told, and what is in no plan is counted by what it has in common
+//! and planned. It makes no choices: every datum is decided anew right before its instruction is recorded, and from that
+//! decision until the record nobody records a hold or a restriction. A crash loses a count; plans and instructions are
+//! events, and the next sweep goes on from them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,24 +14,25 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::instructions::issue::{Telling, issued, recalled};
-use crate::app::own::{event_id, staff};
+use crate::app::own::{About, event_id, staff};
 use crate::app::{App, Caller, Error};
 use crate::domain::event::{Body, PlanCause, RecallReason, Tally};
 use crate::domain::id::{Digest, Id, SubjectId};
-use crate::domain::instruction::State;
+use crate::domain::instruction::Instruction;
 use crate::domain::plan::{Group, Item, PlanState, approvals};
 use crate::domain::time::Timestamp;
 use crate::views::ask::Ask;
 use crate::views::due::Refreshed;
-use crate::views::instructions::{Behind, Open};
+use crate::views::instructions::Open;
 use crate::views::plans::{Plan, planned};
 use crate::views::retention as views;
 use crate::views::retention::due::{Deciding, Work, is_kept};
 
-/// People, or open instructions, looked at in one step.
-const STEP: usize = 1_000;
-/// How long a step waits for the views.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// People decided at once, and how often in one step.
+const STEP: usize = 500;
+const AT_ONCE: usize = 4;
+/// How long somebody who decides waits for the views.
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// Lines of a plan's counts; what has no line of its own is counted as `other`.
 const LINES: usize = 60;
 
@@ -89,13 +91,17 @@ pub struct Sweep<'a> {
 }
 
 enum Stage {
-    Refresh,
-    Recall(Option<Behind>),
-    Collect(Option<(Timestamp, SubjectId)>),
+    /// Until the index knows the records below a position.
+    Refresh(Option<u64>),
+    Look(BehindPerson),
     Plan,
-    Issue(Option<(Timestamp, SubjectId)>),
+    /// Once more, for what was planned just now and may go.
+    LookAgain(BehindPerson),
     Done,
 }
+
+/// Where the next who stand in the index begin.
+type BehindPerson = Option<(Timestamp, SubjectId)>;
 
 /// Items with the same reasons that are in no plan yet.
 #[derive(Default)]
@@ -127,7 +133,7 @@ impl App {
             which,
             now,
             planner,
-            stage: Stage::Refresh,
+            stage: Stage::Refresh(None),
             computed_at: None,
             plans: Arc::default(),
             groups: BTreeMap::new(),
@@ -163,9 +169,8 @@ impl App {
         .await
     }
 
-    /// One step towards an index of what is due that knows everything recorded so far.
+    /// One step towards an index of what is due that knows everything applied so far.
     pub(crate) async fn refresh_due(&self, now: Timestamp) -> Result<Refreshed, Error> {
-        self.settled().await?;
         // Whoever is erased meanwhile could get a row again.
         let _nobody_is_erased = self.erasures.pause().await;
         let views = Arc::clone(&self.views);
@@ -173,9 +178,11 @@ impl App {
         Ok(refreshed.map_err(|died| Error::fault("refresh_died", died))??)
     }
 
-    /// Everything recorded so far is in what the views answer.
-    pub(crate) async fn settled(&self) -> Result<(), Error> {
-        Ok(self.views.wait_for(self.log.head(), PATIENCE).await?)
+    /// Everything recorded so far, below the position answered, is in what the views answer.
+    pub(crate) async fn settled(&self) -> Result<u64, Error> {
+        let head = self.log.head();
+        self.views.wait_for(head, PATIENCE).await?;
+        Ok(head)
     }
 }
 
@@ -187,47 +194,33 @@ impl Sweep<'_> {
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         self.stage = match stage {
-            Stage::Refresh => self.refresh().await?,
-            Stage::Recall(behind) => self.recall(behind).await?,
-            Stage::Collect(behind) => self.collect(behind).await?,
+            Stage::Refresh(until) => self.refresh(until).await?,
+            Stage::Look(behind) => self.look(behind).await?,
             Stage::Plan => self.plan().await?,
-            Stage::Issue(behind) => self.issue(behind).await?,
+            Stage::LookAgain(behind) => self.look_again(behind).await?,
             Stage::Done => Stage::Done,
         };
         Ok(!matches!(self.stage, Stage::Done))
     }
 
-    async fn refresh(&mut self) -> Result<Stage, Error> {
+    /// What is recorded meanwhile is the next sweep's: a service that records without end would be followed without end.
+    async fn refresh(&mut self, until: Option<u64>) -> Result<Stage, Error> {
+        let until = match until {
+            Some(until) => until,
+            None => self.app.settled().await?,
+        };
         let refreshed = self.app.refresh_due(self.now).await?;
         self.swept.refreshed += refreshed.people;
-        Ok(match refreshed.complete {
-            false => Stage::Refresh,
-            // What became void is found right before, by the sweep of everything else.
-            true if self.which == Which::ServiceEnds => Stage::Collect(None),
-            true => Stage::Recall(None),
-        })
-    }
-
-    /// Recalls what was not begun and has lost its reason.
-    async fn recall(&mut self, behind: Option<Behind>) -> Result<Stage, Error> {
-        let _nothing_is_held = self.app.deciding.write().await;
-        self.app.settled().await?;
-        let now = self.now;
-        let (void, last) = self.app.ask(move |ask| void(ask, behind, now)).await?;
-        self.swept.recalled += void.len() as u64;
-        self.app
-            .record_own_each(void.into_iter().map(|one| recalled(one, now)).collect::<Result<_, _>>()?)
-            .await?;
-        Ok(last.map_or(Stage::Collect(None), |last| Stage::Recall(Some(last))))
-    }
-
-    /// Counts what is due and in no plan yet.
-    async fn collect(&mut self, behind: Option<(Timestamp, SubjectId)>) -> Result<Stage, Error> {
-        if behind.is_none() {
-            self.load_plans().await?;
+        if refreshed.known < until {
+            return Ok(Stage::Refresh(Some(until)));
         }
-        let (plans, which, now) = (Arc::clone(&self.plans), self.which, self.now);
-        let found = self.app.ask(move |ask| Found::behind(ask, behind, (which, now), &plans)).await?;
+        self.load_plans().await?;
+        Ok(Stage::Look(None))
+    }
+
+    /// Recalls what has lost its reason, tells what may go, counts what is in no plan yet.
+    async fn look(&mut self, behind: BehindPerson) -> Result<Stage, Error> {
+        let found = self.find(behind).await?;
         self.computed_at.get_or_insert(found.known_at);
         self.swept.due += found.due;
         self.swept.waiting += found.waiting;
@@ -235,7 +228,47 @@ impl Sweep<'_> {
         for (subject, item) in found.new {
             self.groups.entry(item.group.clone()).or_default().add(subject, &item);
         }
-        Ok(found.last.map_or(Stage::Plan, |last| Stage::Collect(Some(last))))
+        Ok(found.last.map_or(Stage::Plan, |last| Stage::Look(Some(last))))
+    }
+
+    async fn look_again(&mut self, behind: BehindPerson) -> Result<Stage, Error> {
+        let found = self.find(behind).await?;
+        let Some(last) = found.last else {
+            // Whoever is told that it is done finds what was told.
+            self.app.settled().await?;
+            return Ok(Stage::Done);
+        };
+        Ok(Stage::LookAgain(Some(last)))
+    }
+
+    /// Looks at the next people, and records what there is to tell them: of some while the next are decided.
+    async fn find(&mut self, behind: BehindPerson) -> Result<Found, Error> {
+        let _nothing_is_held = self.app.decide().await?;
+        let mut all = Found { last: behind, ..Found::default() };
+        let mut events: Vec<About> = Vec::new();
+        for _ in 0..AT_ONCE {
+            let (plans, which, now, behind) = (Arc::clone(&self.plans), self.which, self.now, all.last);
+            let decided = self.app.ask(move |ask| Found::behind(ask, behind, (which, now), &plans));
+            let recorded = self.app.record_own_each(std::mem::take(&mut events));
+            let (mut found, _) = tokio::try_join!(decided, recorded)?;
+            events = self.told(&mut found)?;
+            all.add(found);
+            if all.last.is_none() {
+                break;
+            }
+        }
+        self.app.record_own_each(events).await?;
+        Ok(all)
+    }
+
+    /// What is to be recorded of those who were looked at.
+    fn told(&mut self, found: &mut Found) -> Result<Vec<About>, Error> {
+        let (ready, void) = (std::mem::take(&mut found.ready), std::mem::take(&mut found.void));
+        self.swept.recalled += void.len() as u64;
+        self.swept.instructed += ready.len() as u64;
+        let now = self.now;
+        let told = |(subject, item, plan)| issued(Telling::of_item(item, plan, self.app, now), subject, now);
+        void.into_iter().map(|one| recalled(one, now)).chain(ready.into_iter().map(told)).collect()
     }
 
     async fn load_plans(&mut self) -> Result<(), Error> {
@@ -247,6 +280,7 @@ impl Sweep<'_> {
     /// Records a plan for each group.
     async fn plan(&mut self) -> Result<Stage, Error> {
         let groups = std::mem::take(&mut self.groups);
+        let may_any_go = |plans: &[Plan]| plans.iter().any(|plan| plan.state == PlanState::Approved);
         let computed_at = self.computed_at.unwrap_or_default();
         for (group, collected) in groups {
             let service = group.service.clone();
@@ -276,29 +310,14 @@ impl Sweep<'_> {
             let position = self.app.record_own(body, people).await?.position;
             self.swept.plans.push(Plan { position, ..plan });
         }
+        // What was told is found by the second look, and by whoever is told that it is done.
         self.load_plans().await?;
-        Ok(if self.swept.due > 0 { Stage::Issue(None) } else { Stage::Done })
-    }
-
-    /// Tells those who hold what may go by now.
-    async fn issue(&mut self, behind: Option<(Timestamp, SubjectId)>) -> Result<Stage, Error> {
-        let _nothing_is_held = self.app.deciding.write().await;
-        self.app.settled().await?;
-        let (plans, which, now) = (Arc::clone(&self.plans), self.which, self.now);
-        let found = self.app.ask(move |ask| Found::behind(ask, behind, (which, now), &plans)).await?;
-        let told = |(subject, item, plan)| issued(Telling::of_item(item, plan, self.app, now), subject, now);
-        let events = found.ready.into_iter().map(told).collect::<Result<_, _>>()?;
-        self.swept.instructed += self.app.record_own_each(events).await?.len() as u64;
-        let Some(last) = found.last else {
-            // Whoever is told that it is done finds it.
-            self.app.settled().await?;
-            return Ok(Stage::Done);
-        };
-        Ok(Stage::Issue(Some(last)))
+        Ok(if may_any_go(&self.swept.plans) { Stage::LookAgain(None) } else { Stage::Done })
     }
 }
 
 /// What some people have that is due.
+#[derive(Default)]
 struct Found {
     due: u64,
     waiting: u64,
@@ -306,12 +325,27 @@ struct Found {
     new: Vec<(SubjectId, Item)>,
     /// With the plan by which it goes.
     ready: Vec<(SubjectId, Item, Id)>,
+    /// What was told and has lost its reason, with why.
+    void: Vec<(Open, RecallReason)>,
     /// The last who was looked at, if there may be more.
     last: Option<(Timestamp, SubjectId)>,
+    /// Below which position what was decided was known.
     known_at: u64,
 }
 
 impl Found {
+    /// What others have besides, who were looked at later.
+    fn add(&mut self, more: Found) {
+        let first = self.known_at == 0;
+        self.due += more.due;
+        self.waiting += more.waiting;
+        self.kept += more.kept;
+        self.new.extend(more.new);
+        self.last = more.last;
+        // What a plan says it knew, it knew of everybody in it.
+        self.known_at = if first { more.known_at } else { self.known_at };
+    }
+
     fn behind(
         ask: &Ask,
         behind: Option<(Timestamp, SubjectId)>,
@@ -320,32 +354,29 @@ impl Found {
     ) -> Result<Found, Error> {
         let people = ask.due_people(now, behind, STEP)?;
         let last = people.last().copied().filter(|_| people.len() == STEP);
-        let mut found = Found {
-            due: 0,
-            waiting: 0,
-            kept: 0,
-            new: Vec::new(),
-            ready: Vec::new(),
-            last,
-            known_at: ask.applied,
-        };
+        let mut found = Found { last, known_at: ask.applied, ..Found::default() };
         if people.is_empty() {
             return Ok(found);
         }
-        let mut deciding = Deciding::new(ask, now)?;
+        let (mut deciding, mut void) = (Deciding::new(ask, now)?, Vec::new());
         for (_, subject) in people {
             let Some(work) = deciding.work(ask, subject)? else { continue };
             let decided = work.decided(now);
+            // What became void is found right before, by the sweep of everything else.
+            if which != Which::ServiceEnds {
+                void.extend(work.void(&decided, now).into_iter().map(|(told, why)| (told.clone(), why)));
+            }
             found.kept += decided.iter().filter(|(_, decision)| is_kept(decision)).count() as u64;
             for item in work.items(&decided).into_iter().filter(|item| which.has(item.group.cause)) {
                 found.due += 1;
-                match plans.place(ask, &mut deciding, subject, &item)? {
+                match plans.place(ask, &mut deciding, &work, &item)? {
                     Place::Ready(plan) => found.ready.push((subject, item, plan)),
                     Place::Waits => found.waiting += 1,
                     Place::New => found.new.push((subject, item)),
                 }
             }
         }
+        found.void = about(ask, void)?;
         Ok(found)
     }
 }
@@ -366,18 +397,12 @@ impl Plans {
 
     /// Of the plans that have an item one that may be carried out counts first. While one of its group waits no other
     /// is made, so that an officer has one to look at.
-    fn place(
-        &self,
-        ask: &Ask,
-        deciding: &mut Deciding,
-        subject: SubjectId,
-        item: &Item,
-    ) -> Result<Place, Error> {
+    fn place(&self, ask: &Ask, deciding: &mut Deciding, work: &Work, item: &Item) -> Result<Place, Error> {
         let of_group = self.0.get(&item.group).map_or(&[][..], Vec::as_slice);
         let mut waits = false;
         for plan in of_group.iter().rev() {
             waits |= plan.state == PlanState::Waiting;
-            if plan.reaches(item) && deciding.was_planned(ask, plan, subject, item)? {
+            if plan.reaches(item) && deciding.was_planned(ask, plan, work, item)? {
                 match plan.state {
                     PlanState::Approved => return Ok(Place::Ready(plan.id.clone())),
                     PlanState::Waiting | PlanState::Rejected => waits = true,
@@ -411,28 +436,16 @@ impl Collected {
     }
 }
 
-/// Instructions that are void, with why; and the last that was looked at, if there may be more.
-type Void = (Vec<(Open, RecallReason)>, Option<Behind>);
-
-fn void(ask: &Ask, behind: Option<Behind>, now: Timestamp) -> Result<Void, Error> {
-    let open = ask.open_instructions(None, behind.as_ref(), STEP, |_| true)?;
-    let last = open.last().filter(|_| open.len() == STEP);
-    let last = last.map(|one| (one.instruction.addressee.clone(), one.instruction.id.clone()));
-    let mut void = Vec::new();
-    if open.is_empty() {
-        return Ok((void, last));
-    }
-    let deciding = Deciding::new(ask, now)?;
-    let mut of: Option<Work> = None;
-    for one in open.into_iter().filter(|one| one.instruction.state != State::Begun) {
-        if of.as_ref().is_none_or(|work| work.subject != one.subject) {
-            let subject = ask.canonical(one.subject)?;
-            of = deciding.work(ask, subject)?.map(|work| Work { subject: one.subject, ..work });
-        }
-        let why = of.as_ref().and_then(|work| work.voided(&one.instruction, now));
-        void.extend(why.map(|why| (one, why)));
-    }
-    Ok((void, last))
+/// Whom these were told about: a person may have come to count as another since.
+fn about(ask: &Ask, void: Vec<(Instruction, RecallReason)>) -> Result<Vec<(Open, RecallReason)>, Error> {
+    let mut positions: Vec<u64> = void.iter().map(|(told, _)| told.position).collect();
+    positions.sort_unstable();
+    let subjects = ask.subjects_of(&positions)?;
+    let open = |(instruction, why): (Instruction, RecallReason)| {
+        let subject = *subjects.get(&instruction.position)?;
+        Some((Open { subject, instruction }, why))
+    };
+    Ok(void.into_iter().filter_map(open).collect())
 }
 
 fn plan_id(now: Timestamp) -> Result<Id, Error> {

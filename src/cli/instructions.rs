@@ -4,6 +4,7 @@
 mod desk;
 mod letter;
 mod lines;
+mod service;
 mod words;
 mod work;
 
@@ -32,6 +33,10 @@ pub enum Instructions {
     Begin(work::Begin),
     /// Say what became of instructions
     Acknowledge(work::Acknowledge),
+    /// Begin all that a service was told to destroy, and name what has to stay
+    BeginService(service::Begin),
+    /// Say that a service was emptied of what was begun
+    AcknowledgeService(service::Acknowledge),
     /// Take what comes, one JSON object a line, until interrupted
     Watch(work::Watch),
     /// Tell those who hold a person's data something else than to erase them
@@ -122,6 +127,8 @@ pub async fn run(command: Instructions, output: Output) -> Outcome {
         Instructions::Take(command) => work::take(command, output).await,
         Instructions::Begin(command) => work::begin(command, output).await,
         Instructions::Acknowledge(command) => work::acknowledge(command, output).await,
+        Instructions::BeginService(command) => service::begin(command, output).await,
+        Instructions::AcknowledgeService(command) => service::acknowledge(command, output).await,
         Instructions::Watch(command) => work::watch(command, output).await,
         Instructions::Issue(command) => issue(command, output).await,
         Instructions::Reassign(command) => reassign(command, output).await,

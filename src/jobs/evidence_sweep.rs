@@ -23,7 +23,8 @@ impl Job for EvidenceSweep {
     async fn run(&self, run: &mut Run) -> Result<Progress, Halt> {
         // Of a run that is caught up with, too, what happened since its slot counts.
         let now = run.app.now();
-        while !run.app.refresh_due(now).await?.complete {
+        let until = run.app.settled().await?;
+        while run.app.refresh_due(now).await?.known < until {
             run.go_on().await?;
         }
         let mut behind = None;
@@ -45,7 +46,8 @@ impl Job for EvidenceSweep {
     }
 
     async fn dry_run(&self, app: &App, as_of: Timestamp) -> Result<Counts, Error> {
-        while !app.refresh_due(app.now()).await?.complete {}
+        let until = app.settled().await?;
+        while app.refresh_due(app.now()).await?.known < until {}
         let (mut behind, mut erased) = (None, 0);
         loop {
             let (needless, next) = app.needless_people(behind, as_of).await?;

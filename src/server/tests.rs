@@ -30,8 +30,10 @@ mod reserve;
 mod retention;
 mod risen;
 mod scrub;
+mod sealed;
 mod sheets;
 mod vault_mark;
+mod whole;
 mod year;
 
 struct Place {

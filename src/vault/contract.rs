@@ -315,6 +315,9 @@ async fn confirms_and_destroys_pending(vault: &dyn Vault, clock: &ManualClock) {
     vault.destroy(&[gone]).await.expect("destroying again changes nothing");
     assert!(matches!(vault.holder(gone).await, Err(Error::NotFound)));
     assert_eq!(vault.holder(kept).await.expect("holder").subject, kept);
+    let both = vault.holders(&[gone, kept, gone]).await.expect("holders");
+    let subjects: Vec<_> = both.into_iter().map(|holder| holder.map(|holder| holder.subject)).collect();
+    assert_eq!(subjects, [None, Some(kept), None], "in order, and nobody for whoever is gone");
     assert_eq!(vault.pending(later).await.expect("pending"), []);
     let retried = one(vault, opening(&[lost], 10)).await;
     assert!(retried.created && !retried.late_for_erased, "who was never recorded was never erased");

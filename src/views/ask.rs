@@ -1,5 +1,6 @@
 //! Reads over one snapshot of one generation: the report, a person's events, their evidence.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -150,7 +151,18 @@ impl Ask {
         known_at: u64,
         each: &mut EachRecord<'_>,
     ) -> Result<(), Error> {
-        self.reach.decode_all(&self.positions(group, known_at)?, |event| {
+        self.each_of(group, &self.positions(group, known_at)?, known_at, each)
+    }
+
+    /// The same of some records.
+    pub(super) fn each_of(
+        &self,
+        group: &Group,
+        positions: &[u64],
+        known_at: u64,
+        each: &mut EachRecord<'_>,
+    ) -> Result<(), Error> {
+        self.reach.decode_all(positions, |event| {
             let mut state = State::default();
             self.replay(&mut state, group, &event, known_at)?;
             each(&event, self.resolved(&state, known_at)?)
@@ -227,8 +239,16 @@ impl Ask {
         let mut state = State::default();
         let entries = state.folded.entry(None).or_default();
         for source in &group.sources {
-            let Some(row) = self.reading.get(&store::person(source.subject))? else { continue };
-            let person = Person::decode(&row)?;
+            let row = match group.rows.get(&source.subject) {
+                Some(row) => Some(Cow::Borrowed(row)),
+                None => self
+                    .reading
+                    .get(&store::person(source.subject))?
+                    .map(|row| Person::decode(&row))
+                    .transpose()?
+                    .map(Cow::Owned),
+            };
+            let Some(person) = row else { continue };
             let covered = |span: &Span| {
                 person.entries.iter().all(|(_, tally)| span.holds(tally.first) && span.holds(tally.last))
             };
@@ -238,7 +258,7 @@ impl Ask {
             state.events += person.events;
             state.retracted += person.retracted;
             if entries.is_empty() {
-                *entries = person.entries;
+                entries.clone_from(&person.entries);
             } else {
                 person.entries.iter().for_each(|(key, tally)| add(entries, key.shape, &key.own, *tally));
             }

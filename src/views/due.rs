@@ -2,7 +2,8 @@
 //! nothing.
 //!
 //! A person stands in it at the first instant at which anything about the person's data can change by time alone: the
-//! end of a datum's time, a consent that lapses, a service that ends. What happens to a person is seen by reading the
+//! end of a datum's time, a consent that lapses, a service that ends. What is due and in somebody's hands needs no
+//! looking at; what was told to somebody and is void does. What happens to a person is seen by reading the
 //! log on from where the index stands, off the way of events; what holds for everybody (a rule, a hold without a
 //! name, the end of a service) has everybody decided anew, in steps.
 //!
@@ -31,8 +32,8 @@ const RECORDS: u64 = 20_000;
 /// How far a refresh came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refreshed {
-    /// Everything that is applied is in the index.
-    pub complete: bool,
+    /// Records below this position are in the index; none while everybody is being decided anew.
+    pub known: u64,
     /// People decided.
     pub people: u64,
 }
@@ -110,7 +111,7 @@ impl Views {
             _ => return ask.begin_pass(&state, now),
         };
         if seen >= ask.applied {
-            return Ok(Refreshed { complete: true, people: 0 });
+            return Ok(Refreshed { known: seen, people: 0 });
         }
         let until = ask.applied.min(seen + RECORDS);
         match read_news(&ask, seen, until)? {
@@ -122,7 +123,7 @@ impl Views {
                     step.decide(*subject)?;
                 }
                 step.commit(&State { seen: Some(until), ..state })?;
-                Ok(Refreshed { complete: until == ask.applied, people: subjects.len() as u64 })
+                Ok(Refreshed { known: until, people: subjects.len() as u64 })
             }
         }
     }
@@ -165,6 +166,30 @@ impl Ask {
         for row in self.reading.range(&from..&[tag::DUE, GONE + 1]).take(most) {
             let (key, _) = row?;
             people.push(SubjectId(*key.last_chunk::<16>().ok_or(Malformed(WHAT))?));
+        }
+        Ok(people)
+    }
+
+    /// People of whom a service holds anything, behind one if one is named.
+    pub fn people_with_data(
+        &self,
+        service: &Id,
+        behind: Option<SubjectId>,
+        most: usize,
+    ) -> Result<Vec<SubjectId>, Error> {
+        let from = match behind {
+            Some(subject) => [&by_person(subject)[..], &[0]].concat(),
+            None => vec![tag::DUE, BY_PERSON],
+        };
+        let mut people = Vec::new();
+        for row in self.reading.range(&from..&[tag::DUE, BY_PERSON + 1]) {
+            if people.len() == most {
+                break;
+            }
+            let (key, row) = row?;
+            if Row::decode(&row)?.held.contains_key(service) {
+                people.push(SubjectId(*key.last_chunk().ok_or(Malformed(WHAT))?));
+            }
         }
         Ok(people)
     }
@@ -212,7 +237,7 @@ impl Ask {
             pass: goes_on.then_some(Pass { from: pass.from, after: last }),
         };
         step.commit(&next)?;
-        Ok(Refreshed { complete: !goes_on && pass.from == self.applied, people })
+        Ok(Refreshed { known: if goes_on { 0 } else { pass.from }, people })
     }
 }
 

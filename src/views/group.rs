@@ -62,6 +62,8 @@ pub struct Group {
     pub sources: Vec<Source>,
     pub named: BTreeSet<NamedPart>,
     pub marks: Vec<BoundMark>,
+    /// The rows of the sources, as far as they were read.
+    pub rows: BTreeMap<SubjectId, Person>,
 }
 
 /// The identity acts of one person's row, as far as they were known at a position.
@@ -83,21 +85,28 @@ impl Resolver<'_> {
     /// The person that a handle stands for after merges. Follows each merge once, so that a ring
     /// of merges ends.
     pub fn canonical(&self, subject: SubjectId) -> Result<SubjectId, Error> {
+        Ok(self.canonical_acts(subject)?.0)
+    }
+
+    /// The same with what is known of that person.
+    fn canonical_acts(&self, subject: SubjectId) -> Result<(SubjectId, Acts), Error> {
         let mut seen = BTreeSet::from([subject]);
         let mut at = subject;
         loop {
-            let kept = merges(&self.acts(at)?.links, Side::Second).into_iter().next();
-            match kept {
+            let acts = self.acts(at)?;
+            match merges(&acts.links, Side::Second).into_iter().next() {
                 Some(kept) if seen.insert(kept) => at = kept,
-                _ => return Ok(at),
+                _ => return Ok((at, acts)),
             }
         }
     }
 
     /// As whom what happens to a handle counts: who it is after merges, and whoever it was linked to.
     pub fn counts_as(&self, subject: SubjectId) -> Result<Vec<SubjectId>, Error> {
-        let mut people = vec![self.canonical(subject)?];
-        for (event_type, side, by, _) in self.acts(subject)?.links {
+        let (canonical, acts) = self.canonical_acts(subject)?;
+        let acts = if canonical == subject { acts } else { self.acts(subject)? };
+        let mut people = vec![canonical];
+        for (event_type, side, by, _) in acts.links {
             if side == Side::Second && is_identifier_act(event_type) {
                 people.push(self.canonical(by)?);
             }
@@ -107,80 +116,38 @@ impl Resolver<'_> {
 
     /// Everything that counts as the person a handle stands for. `None` if nothing is known.
     pub fn group(&self, subject: SubjectId) -> Result<Option<Group>, Error> {
-        let canonical = self.canonical(subject)?;
+        let (canonical, acts) = self.canonical_acts(subject)?;
         let mut members = BTreeSet::from([canonical]);
-        let mut open = vec![canonical];
+        let mut open = vec![(canonical, acts)];
         let mut links: BTreeMap<SubjectId, Vec<(EventType, Own)>> = BTreeMap::new();
-        let mut marks = Vec::new();
-        let mut known = false;
-        while let Some(member) = open.pop() {
-            let acts = self.acts(member)?;
-            known |= acts.person.is_some();
+        let (mut marks, mut rows) = (Vec::new(), BTreeMap::new());
+        while let Some((member, acts)) = open.pop() {
+            rows.extend(acts.person.map(|row| (member, row)));
             marks.extend(acts.marks);
-            open.extend(merges(&acts.links, Side::First).into_iter().filter(|gone| members.insert(*gone)));
+            for gone in merges(&acts.links, Side::First).into_iter().filter(|gone| members.insert(*gone)) {
+                open.push((gone, self.acts(gone)?));
+            }
             for (event_type, side, other, own) in acts.links {
                 if side == Side::First && is_identifier_act(event_type) {
                     links.entry(other).or_default().push((event_type, own));
                 }
             }
         }
-        if !known {
+        if rows.is_empty() {
             return Ok(None);
         }
         let mut sources: Vec<Source> =
             members.iter().map(|subject| Source { subject: *subject, span: Span::ALWAYS }).collect();
         for (other, acts) in links {
             if !members.contains(&other) {
-                let spans = self.spans(other, &acts, &members)?;
+                let theirs = self.acts(other)?;
+                let spans = spans(&theirs, &acts, &members);
+                rows.extend(theirs.person.map(|row| (other, row)));
                 sources.extend(spans.into_iter().map(|span| Source { subject: other, span }));
             }
         }
         let named = self.named(&marks, &members)?;
-        Ok(Some(Group { canonical, members, sources, named, marks }))
-    }
-
-    /// When a device's or contact's events count as the members': from each link to its end, its
-    /// unlinking, or the next link to somebody else.
-    fn spans(
-        &self,
-        other: SubjectId,
-        acts: &[(EventType, Own)],
-        members: &BTreeSet<SubjectId>,
-    ) -> Result<Vec<Span>, Error> {
-        let mut ends: Vec<Timestamp> = Vec::new();
-        for (event_type, side, by, own) in self.acts(other)?.links {
-            if side == Side::Second && event_type == EventType::IdentifierLinked && !members.contains(&by) {
-                ends.extend(interval(&own).0);
-            }
-        }
-        for (event_type, own) in acts {
-            if *event_type == EventType::IdentifierUnlinked {
-                ends.push(unlinked_at(own));
-            }
-        }
-        let mut spans: Vec<(Timestamp, Timestamp)> = Vec::new();
-        let mut starts: Vec<(Timestamp, Timestamp)> = acts
-            .iter()
-            .filter(|(event_type, _)| *event_type == EventType::IdentifierLinked)
-            .filter_map(|(_, own)| {
-                let (from, to) = interval(own);
-                Some((from?, to.unwrap_or(LAST)))
-            })
-            .collect();
-        starts.sort_unstable();
-        for (from, to) in starts {
-            let to = ends.iter().filter(|end| **end > from).fold(to, |to, end| to.min(*end));
-            match spans.last_mut() {
-                // Sessions that touch or overlap are one, so that no event counts twice.
-                Some(last) if from <= last.1 => last.1 = last.1.max(to),
-                _ if from < to => spans.push((from, to)),
-                _ => {}
-            }
-        }
-        Ok(spans
-            .into_iter()
-            .map(|(from, to)| Span { from: Some(from), to: (to < LAST).then_some(to) })
-            .collect())
+        Ok(Some(Group { canonical, members, sources, named, marks, rows }))
     }
 
     /// Parts that count as one handle's own, without those merged with it.
@@ -196,7 +163,7 @@ impl Resolver<'_> {
         let mut named = BTreeSet::new();
         let mut seen = BTreeSet::new();
         for (_, mark, _) in marks {
-            if !seen.insert(*mark) {
+            if !seen.insert(*mark) || !self.reading.may_name(*mark) {
                 continue;
             }
             for row in mark::named(self.reading, *mark) {
@@ -240,6 +207,42 @@ impl Resolver<'_> {
         acts.person = Some(person);
         Ok(acts)
     }
+}
+
+/// When a device's or contact's events count as the members': from each link to its end, its
+/// unlinking, or the next link to somebody else.
+fn spans(other: &Acts, acts: &[(EventType, Own)], members: &BTreeSet<SubjectId>) -> Vec<Span> {
+    let mut ends: Vec<Timestamp> = Vec::new();
+    for (event_type, side, by, own) in &other.links {
+        if *side == Side::Second && *event_type == EventType::IdentifierLinked && !members.contains(by) {
+            ends.extend(interval(own).0);
+        }
+    }
+    for (event_type, own) in acts {
+        if *event_type == EventType::IdentifierUnlinked {
+            ends.push(unlinked_at(own));
+        }
+    }
+    let mut spans: Vec<(Timestamp, Timestamp)> = Vec::new();
+    let mut starts: Vec<(Timestamp, Timestamp)> = acts
+        .iter()
+        .filter(|(event_type, _)| *event_type == EventType::IdentifierLinked)
+        .filter_map(|(_, own)| {
+            let (from, to) = interval(own);
+            Some((from?, to.unwrap_or(LAST)))
+        })
+        .collect();
+    starts.sort_unstable();
+    for (from, to) in starts {
+        let to = ends.iter().filter(|end| **end > from).fold(to, |to, end| to.min(*end));
+        match spans.last_mut() {
+            // Sessions that touch or overlap are one, so that no event counts twice.
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ if from < to => spans.push((from, to)),
+            _ => {}
+        }
+    }
+    spans.into_iter().map(|(from, to)| Span { from: Some(from), to: (to < LAST).then_some(to) }).collect()
 }
 
 /// The last instant there is: an open end that compares.

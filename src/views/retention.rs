@@ -18,6 +18,7 @@ use crate::domain::consent::SETTLE_MS;
 use crate::domain::datum::DatumKey;
 use crate::domain::event::Title;
 use crate::domain::id::{Id, SubjectId};
+use crate::domain::plan::Item;
 use crate::domain::retention::{
     Act, Case, Decision, Explanation, Fact, Judged, Reason, State, decide, explain, judge,
 };
@@ -32,6 +33,7 @@ pub(super) use judging::{Judgement, Judging};
 pub(super) use sweep::Bounds;
 pub use sweep::{Change, Held, Sweep};
 
+use due::Work;
 use facts::Gathered;
 
 /// What is asked about one person.
@@ -103,8 +105,8 @@ impl Ask {
 /// How a person's data will change, for whoever waits for something to be due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outlook {
-    /// The first instant at which anything about the person's data changes by time alone; in the past where something
-    /// is due, or is kept beyond its time.
+    /// The first instant at which anything about the person's data changes by time alone; not ahead where something is
+    /// due and in nobody's hands, is kept beyond its time, or was told to somebody and is void.
     pub next: Option<Timestamp>,
     /// Data held, by service.
     pub held: BTreeMap<Id, u64>,
@@ -122,22 +124,26 @@ impl Ask {
         bounds: &Bounds,
         now: Timestamp,
     ) -> Result<Option<Outlook>, Error> {
-        let Some(person) = self.person_at(subject, house, bounds, self.applied)? else { return Ok(None) };
-        let (mut outlook, mut holds_anything) = (Outlook::default(), false);
-        for key in person.keys() {
-            let decision = person.decide(key, now);
+        let Some(work) = Work::of(self, subject, house, bounds)? else { return Ok(None) };
+        let (person, decided) = (&work.person, work.decided(now));
+        let mut outlook = Outlook::default();
+        for (key, decision) in &decided {
             if matches!(decision.state, State::Absent | State::Done) {
                 continue;
             }
-            holds_anything = true;
-            let next = person.next_change(key, &decision, now);
-            outlook.next = outlook.next.into_iter().chain(next).min();
+            let in_hand = Item::of(key, decision).is_some_and(|item| work.is_in_hand(&item));
+            let changes = person.changes(key, decision, now).filter(|at| !in_hand || *at > now);
+            outlook.next = outlook.next.into_iter().chain(changes).min();
             if let Some(service) = &key.service {
                 *outlook.held.entry(service.clone()).or_default() += 1;
             }
         }
+        if !work.void(&decided, now).is_empty() {
+            outlook.next = outlook.next.into_iter().chain([now]).min();
+        }
+        let holds_anything = |(_, one): &(_, Decision)| !matches!(one.state, State::Absent | State::Done);
         let cancelled = person.general.iter().any(|fact| matches!(fact.act, Act::AccountCancelled { .. }));
-        outlook.gone = !holds_anything && (cancelled || person.keys().next().is_some());
+        outlook.gone = !decided.iter().any(holds_anything) && (cancelled || !decided.is_empty());
         Ok(Some(outlook))
     }
 
@@ -190,8 +196,13 @@ impl Person {
         judge(&self.case(key, &self.facts(key), now))
     }
 
-    /// The first instant at which a decision changes by time alone.
-    fn next_change(&self, key: &DatumKey, decision: &Decision, now: Timestamp) -> Option<Timestamp> {
+    /// When a decision changes, or has changed, by time alone.
+    fn changes(
+        &self,
+        key: &DatumKey,
+        decision: &Decision,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Timestamp> {
         let earlier = decision.earlier.as_ref().and_then(|earlier| earlier.decision.ends_at);
         let settling = decision.because.iter().any(|reason| matches!(reason, Reason::Settling(_)));
         let settled = settling.then(|| now.plus_ms(SETTLE_MS));
@@ -204,7 +215,7 @@ impl Person {
             std::iter::once(fact.at).chain(lapses)
         });
         let ahead = told.filter(|at| *at > now).min();
-        decision.ends_at.into_iter().chain(earlier).chain(settled).chain(ahead).min()
+        [decision.ends_at, earlier, settled, ahead].into_iter().flatten()
     }
 
     /// Who got a datum from here.

@@ -19,6 +19,7 @@ use crate::views::own::Own;
 use crate::views::person::{Entries, Key, Person};
 use crate::views::postings;
 use crate::views::registers::Registers;
+use crate::views::sealed;
 use crate::views::store::{self, Reading, tag};
 use crate::views::{lock, shape};
 
@@ -168,6 +169,7 @@ impl Applier {
             let Some(row) = reading.get(&store::person(*subject))? else { continue };
             self.rows.push((store::person(*subject).to_vec(), None));
             self.rows.extend(due::rows_of(&reading, *subject)?.into_iter().map(|key| (key, None)));
+            self.rows.extend(sealed::rows_of(&reading, *subject)?.into_iter().map(|key| (key, None)));
             for (key, tally) in Person::decode(&row)?.entries {
                 let shapes = lock::read(&self.shared.shapes);
                 let exports = exported::rows_of(&reading, &shapes, *subject, &key, tally)?;

@@ -6,6 +6,8 @@
 //! half of one or rows of two times. Nothing is synced: what a crash loses is replayed from the log.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fjall::config::{
     BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
@@ -247,6 +249,40 @@ fn prefixed<const N: usize>(first: u8, rest: &[u8]) -> [u8; N] {
 pub struct Store {
     db: Database,
     rows: Keyspace,
+    named: Arc<NamedMarks>,
+}
+
+/// Which marks have rows of parts that name them, as bits by the first bytes of a mark: few have, everybody who asks
+/// about a person wants to know, and to look for rows in a range costs much more than to know that there are none.
+/// What is removed leaves its bit: one that is set says nothing.
+struct NamedMarks(Box<[AtomicU64]>);
+
+impl NamedMarks {
+    /// A megabyte.
+    const WORDS: usize = 1 << 17;
+
+    fn new() -> NamedMarks {
+        NamedMarks((0..NamedMarks::WORDS).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Marks are keyed digests, so that any of their bits will do.
+    fn place(mark: &[u8]) -> Option<(usize, u64)> {
+        let bits = u32::from_be_bytes(*mark.first_chunk()?);
+        Some((bits as usize / 64 % NamedMarks::WORDS, 1 << (bits % 64)))
+    }
+
+    /// Of any row that is written.
+    fn note(&self, key: &[u8]) {
+        if key.first() == Some(&tag::NAMED)
+            && let Some((word, bit)) = NamedMarks::place(&key[1..])
+        {
+            self.0[word].fetch_or(bit, Ordering::Release);
+        }
+    }
+
+    fn may_have(&self, mark: Mark) -> bool {
+        NamedMarks::place(&mark.0).is_none_or(|(word, bit)| self.0[word].load(Ordering::Acquire) & bit != 0)
+    }
 }
 
 impl Store {
@@ -266,15 +302,20 @@ impl Store {
                     BloomConstructionPolicy::BitsPerKey(10.0),
                 )))
         })?;
-        Ok(Store { db, rows })
+        let named = Arc::new(NamedMarks::new());
+        for row in rows.prefix([tag::NAMED]) {
+            named.note(&row.key()?);
+        }
+        Ok(Store { db, rows, named })
     }
 
     pub fn reading(&self) -> Reading {
-        Reading { snapshot: self.db.snapshot(), rows: self.rows.clone() }
+        Reading { snapshot: self.db.snapshot(), rows: self.rows.clone(), named: Arc::clone(&self.named) }
     }
 
     pub fn batch(&self, rows: usize) -> Batch {
-        Batch { batch: OwnedWriteBatch::with_capacity(self.db.clone(), rows), rows: self.rows.clone() }
+        let batch = OwnedWriteBatch::with_capacity(self.db.clone(), rows);
+        Batch { batch, rows: self.rows.clone(), named: Arc::clone(&self.named) }
     }
 
     /// The newest committed value, without the cost of a snapshot.
@@ -295,6 +336,7 @@ impl Store {
         let mut rows = other.rows.start_ingestion()?;
         for row in self.db.snapshot().iter(&self.rows) {
             let (key, value) = row.into_inner()?;
+            other.named.note(&key);
             rows.write(key, value)?;
         }
         Ok(rows.finish()?)
@@ -309,10 +351,13 @@ impl Store {
 pub struct Batch {
     batch: OwnedWriteBatch,
     rows: Keyspace,
+    named: Arc<NamedMarks>,
 }
 
 impl Batch {
     pub fn insert(&mut self, key: &[u8], value: &[u8]) {
+        // Before anybody can read it.
+        self.named.note(key);
         self.batch.insert(&self.rows, key, value);
     }
 
@@ -335,6 +380,7 @@ impl Batch {
 pub struct Reading {
     snapshot: Snapshot,
     rows: Keyspace,
+    named: Arc<NamedMarks>,
 }
 
 impl Reading {
@@ -347,6 +393,11 @@ impl Reading {
             None => Ok(None),
             Some(bytes) => Ok(Some(Reader::new(&bytes, "number").u64()?)),
         }
+    }
+
+    /// Whether there may be parts that name a mark.
+    pub fn may_name(&self, mark: Mark) -> bool {
+        self.named.may_have(mark)
     }
 
     /// Records below this position are in these rows.

@@ -44,6 +44,11 @@ impl Instructions {
 fn acknowledgement(wire: pb::InstructionAcknowledgement) -> Result<Acknowledgement, Error> {
     // An id that is none was given to nobody.
     let id = wire.instruction_id.parse().map_err(|_| Error::InstructionNotFound)?;
+    how(id, wire)
+}
+
+/// What became of it, and how.
+pub(super) fn how(id: Id, wire: pb::InstructionAcknowledgement) -> Result<Acknowledgement, Error> {
     let root = Path::ROOT;
     let mut violations = Violations::new();
     if wire.outcome == 0 {

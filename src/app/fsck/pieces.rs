@@ -2,7 +2,7 @@
 //! and whether an erasure accounts for those that are gone.
 //!
 //! What can be told of a piece that is all zeros: where its part's index block is still there, whose it
-//! was, and so whether that person was erased. Where the index block is gone too, only that no erasure
+//! was, and so whether that person was erased, or something of the person's data after that record. Where the index block is gone too, only that no erasure
 //! was completed since; a part that was zeroed by something else before somebody's erasure looks as if
 //! it was purged by it.
 
@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Check, Code, Finding};
 use crate::app::error::Error;
+use crate::domain::event::EventType::{AnonymisationExecuted, ErasureExecuted};
 use crate::domain::id::SubjectId;
 use crate::log::StoredRecord;
 use crate::record::{Header, IndexKey, tomb};
@@ -18,8 +19,10 @@ use crate::vault::keyring::Keyring;
 
 /// People remembered as known to the vault, before all are forgotten and asked for again.
 const KNOWN: usize = 100_000;
-/// People whom the vault lacks, and parts that are gone, which are told one by one.
+/// People whom the vault lacks, and of whom parts are gone, who are told one by one.
 const MOST: usize = 10_000;
+/// People of whom parts are gone, remembered until an erasure behind them accounts for it.
+const GONE: usize = 1_000_000;
 
 #[derive(Default)]
 pub(super) struct Pieces {
@@ -30,8 +33,8 @@ pub(super) struct Pieces {
     asked: BTreeMap<SubjectId, u64>,
     /// Not known to the vault.
     absent: BTreeMap<SubjectId, u64>,
-    /// Sealed parts that are gone though their index block is there.
-    gone: Vec<(u64, SubjectId)>,
+    /// Of whom sealed parts are gone though their index blocks are there, and nothing was erased since; the first place.
+    gone: BTreeMap<SubjectId, u64>,
     /// Parts that are gone with their index blocks since the last completed erasure.
     purged: u64,
     first_purged: Option<u64>,
@@ -78,7 +81,13 @@ impl Pieces {
             });
             match opened.and_then(|opened| opened) {
                 Ok(None) => {}
-                Ok(Some(block)) => self.belongs(block.subject, record.position, boxes),
+                Ok(Some(block)) => {
+                    self.belongs(block.subject, record.position, boxes);
+                    if matches!(header.event_type, ErasureExecuted | AnonymisationExecuted) {
+                        // What lay sealed with data that were erased went with them.
+                        block.subject.and_then(|subject| self.gone.remove(&subject));
+                    }
+                }
                 Err(why) => {
                     findings.push(Finding::new(Code::PieceUnreadable, why.to_string()).at(record.position));
                 }
@@ -103,8 +112,8 @@ impl Pieces {
         if !self.known.contains(&subject) && !self.absent.contains_key(&subject) {
             self.asked.entry(subject).or_insert(position);
         }
-        if boxes.iter().any(Option::is_none) && self.gone.len() < MOST {
-            self.gone.push((position, subject));
+        if boxes.iter().any(Option::is_none) && self.gone.len() < GONE {
+            self.gone.entry(subject).or_insert(position);
         }
     }
 }
@@ -147,8 +156,11 @@ impl Check<'_> {
                 self.found(Finding::new(Code::VaultLacks, what).at(*position)).await;
             }
         }
-        for (position, subject) in &pieces.gone {
-            if !trail.accepted.contains_key(&tomb(*subject)) {
+        for (subject, position) in pieces.gone.iter().take(MOST) {
+            // Somebody else's erasures count for whoever was merged into that one.
+            let of = *subject;
+            let was_touched = || self.app.ask(move |ask| Ok(ask.was_touched(of)?));
+            if !trail.accepted.contains_key(&tomb(*subject)) && !was_touched().await.unwrap_or(false) {
                 let what = "a sealed part of somebody who was not erased is gone";
                 self.found(Finding::new(Code::PieceGone, what).at(*position)).await;
             }

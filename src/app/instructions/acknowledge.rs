@@ -61,7 +61,7 @@ impl App {
         answers: Vec<Acknowledgement>,
     ) -> Result<Vec<Result<Acknowledged, Error>>, Error> {
         caller.may_answer_for(addressee)?;
-        let _nothing_is_held = self.deciding.write().await;
+        let _nothing_is_held = self.decide().await?;
         self.settled().await?;
         let (mut events, mut results) = (Vec::new(), Vec::with_capacity(answers.len()));
         let mut answered: BTreeMap<Id, InstructionOutcome> = BTreeMap::new();

@@ -27,7 +27,7 @@ impl App {
         ids: Vec<Id>,
     ) -> Result<Vec<Begun>, Error> {
         caller.may_answer_for(addressee)?;
-        let _nothing_is_held = self.deciding.write().await;
+        let _nothing_is_held = self.decide().await?;
         self.settled().await?;
         let (now, mut events, mut asked) = (self.clock.now(), Vec::new(), BTreeSet::new());
         let mut answers = Vec::with_capacity(ids.len());

@@ -207,7 +207,7 @@ impl App {
         if !known {
             return Err(Error::invalid("to", "is neither a registered service nor a recipient"));
         }
-        let _nothing_is_held = self.deciding.write().await;
+        let _nothing_is_held = self.decide().await?;
         self.settled().await?;
         let known = self.given(from, vec![id.clone()]).await?.pop();
         let open = known.unwrap_or(Err(Error::InstructionNotFound))?.open;
@@ -235,7 +235,7 @@ impl App {
     }
 
     /// The service itself, or whoever took over what an ended one holds.
-    fn holder_of_data(&self, service: &Id, now: Timestamp) -> Id {
+    pub(super) fn holder_of_data(&self, service: &Id, now: Timestamp) -> Id {
         let successor = self.views.registers(|registers| registers.successor_of(service, now));
         successor.unwrap_or_else(|| service.clone())
     }

@@ -19,15 +19,8 @@ pub struct Fed<T> {
 
 /// Reads a file, or standard input, line by line; empty lines are passed over.
 pub fn fed<T>(file: Option<&Path>, read: impl Fn(&str) -> Result<T, String>) -> Result<Fed<T>, Failure> {
-    let input: Box<dyn Read> = match file {
-        None => Box::new(std::io::stdin()),
-        Some(path) => Box::new(
-            std::fs::File::open(path)
-                .map_err(|e| Failure::new(Exit::Configuration, format_args!("{}: {e}", path.display())))?,
-        ),
-    };
     let mut fed = Fed { items: Vec::new(), wrong: Vec::new() };
-    for (n, line) in BufReader::new(input).lines().enumerate() {
+    for (n, line) in BufReader::new(open(file)?).lines().enumerate() {
         let line = line?;
         match line.trim() {
             "" => {}
@@ -38,6 +31,20 @@ pub fn fed<T>(file: Option<&Path>, read: impl Fn(&str) -> Result<T, String>) -> 
         }
     }
     Ok(fed)
+}
+
+/// What became of everything: one object, which may go over several lines.
+pub fn whole(file: Option<&Path>) -> Result<pb::InstructionAcknowledgement, Failure> {
+    let mut text = String::new();
+    open(file)?.read_to_string(&mut text)?;
+    acknowledgement(text.trim()).map_err(|why| Failure::new(Exit::Refused, format_args!("the answer {why}")))
+}
+
+fn open(file: Option<&Path>) -> Result<Box<dyn Read>, Failure> {
+    let Some(path) = file else { return Ok(Box::new(std::io::stdin())) };
+    let opened = std::fs::File::open(path);
+    let wrong = |e| Failure::new(Exit::Configuration, format_args!("{}: {e}", path.display()));
+    Ok(Box::new(opened.map_err(wrong)?))
 }
 
 /// An instruction's id: bare, as a JSON string, or as the object that `take --json` printed.

@@ -9,7 +9,7 @@ use super::*;
 const OTHERS: u8 = 30;
 
 /// Many people, and a rule by which data go at once when an account is cancelled.
-async fn many(running: &Running, place: &Place) {
+pub(super) async fn many(running: &Running, place: &Place) {
     register_service(running, place).await;
     say(running, place, (203, 0), published(rule("keep.account", "P0D"))).await;
     for who in 1..=OTHERS + 1 {
@@ -23,7 +23,7 @@ pub(super) async fn plan(running: &Running) -> pb::PlanErasuresResponse {
     plans.plan_erasures(pb::PlanErasuresRequest {}).await.unwrap().into_inner()
 }
 
-async fn approve(running: &Running, plan: &pb::Plan, reason: &str) -> Result<u64, tonic::Status> {
+pub(super) async fn approve(running: &Running, plan: &pb::Plan, reason: &str) -> Result<u64, tonic::Status> {
     let request = pb::ApprovePlanRequest {
         plan_id: plan.plan_id.clone(),
         plan_sha256: plan.plan_sha256.clone(),
@@ -35,7 +35,7 @@ async fn approve(running: &Running, plan: &pb::Plan, reason: &str) -> Result<u64
 }
 
 /// Finds what is due by the clock, so that any officer may approve it.
-async fn sweep(running: &Running) -> pb::Plan {
+pub(super) async fn sweep(running: &Running) -> pb::Plan {
     running.jobs().run_by_hand("retention_sweep").await.unwrap();
     let mut plans = client(running).await.plans();
     let listed = plans.list_plans(pb::ListPlansRequest::default()).await.unwrap().into_inner();
@@ -92,7 +92,7 @@ const GO: pb::begin_instruction_result::Result =
 const REVOKED: pb::begin_instruction_result::Result =
     pb::begin_instruction_result::Result::Answer(pb::InstructionAnswer::Revoked as i32);
 
-fn hold(id: &str) -> pb::event::Body {
+pub(super) fn hold(id: &str) -> pb::event::Body {
     pb::event::Body::LegalHoldPlaced(pb::LegalHoldPlaced {
         ground: pb::HoldGround::LegalClaims as i32,
         hold_ref: id.to_owned(),
@@ -100,7 +100,7 @@ fn hold(id: &str) -> pb::event::Body {
     })
 }
 
-fn release(id: &str) -> pb::event::Body {
+pub(super) fn release(id: &str) -> pb::event::Body {
     pb::event::Body::LegalHoldReleased(pb::LegalHoldReleased {
         hold_ref: id.to_owned(),
         ..Default::default()

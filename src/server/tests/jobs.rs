@@ -499,6 +499,7 @@ async fn jobs_are_listed_run_by_hand_and_asked_what_they_would_do() {
         "cn_counter",
         "retention_sweep",
         "service_end_sweep",
+        "sealed_sweep",
         "evidence_sweep",
         "ack_chaser",
         "review_reminder",

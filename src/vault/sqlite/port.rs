@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::writer::Txn;
-use super::{Slot, Vault, admin, change, check, closed, erase, hot, living, marks, seal};
+use super::{Db, Slot, Vault, admin, change, check, closed, erase, hot, living, marks, seal};
 use crate::domain::erasure::Left;
 use crate::domain::id::{Digest, Mark, SubjectId};
 use crate::domain::identity::Identifier;
@@ -69,6 +69,29 @@ impl crate::vault::Vault for Vault {
 
     async fn holder(&self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
         living(self.anybody(subject).await?)
+    }
+
+    async fn holders(&self, subjects: &[SubjectId]) -> Result<Vec<Option<Arc<Holder>>>, Error> {
+        let cached = |subject: &SubjectId| match self.shared.cache.get(&marks::place_of_subject(*subject)) {
+            Some(Slot::Holder(holder)) => Some(holder),
+            _ => None,
+        };
+        let mut holders: Vec<Option<Arc<Holder>>> = subjects.iter().map(cached).collect();
+        let places = holders.iter().zip(subjects).enumerate();
+        let missing: Vec<(usize, SubjectId)> =
+            places.filter_map(|(n, (holder, subject))| holder.is_none().then_some((n, *subject))).collect();
+        if !missing.is_empty() {
+            let find = |db: &mut Db<'_>, (n, subject)| match db.holder(subject) {
+                Ok(holder) => Ok((n, Some(holder))),
+                Err(Error::NotFound) => Ok((n, None)),
+                Err(error) => Err(error),
+            };
+            let found: Vec<(usize, Option<Arc<Holder>>)> =
+                self.read(move |db| missing.into_iter().map(|one| find(db, one)).collect()).await?;
+            found.into_iter().for_each(|(n, holder)| holders[n] = holder);
+        }
+        // Nobody without an identity key is one of the people any more.
+        Ok(holders.into_iter().map(|holder| holder.filter(|holder| holder.identity.is_some())).collect())
     }
 
     async fn canonical(&self, subject: SubjectId) -> Result<SubjectId, Error> {

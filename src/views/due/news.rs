@@ -65,7 +65,7 @@ fn holds_for_everybody(event: &Decoded) -> bool {
     }
 }
 
-/// What decides how long one person's data are kept, or who counts as that person.
+/// What decides how long one person's data are kept, in whose hands they are, or who counts as that person.
 fn decides(event_type: EventType) -> bool {
     use EventType::*;
     matches!(
@@ -91,6 +91,10 @@ fn decides(event_type: EventType) -> bool {
             | ErasureExecuted
             | AnonymisationExecuted
             | ErasureDeferred
+            | InstructionIssued
+            | InstructionBegun
+            | InstructionRecalled
+            | InstructionAcknowledged
             | IdentifierLinked
             | IdentifierUnlinked
             | SubjectsMerged

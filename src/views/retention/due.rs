@@ -15,7 +15,6 @@ use crate::views::Error;
 use crate::views::ask::Ask;
 use crate::views::instructions;
 use crate::views::plans::Plan;
-use crate::views::postings;
 use crate::views::report::Line;
 use crate::views::retention::{Bounds, House, Person};
 
@@ -26,6 +25,8 @@ pub struct Work {
     pub instructions: Vec<Instruction>,
     /// Requests that nobody has answered.
     pub open_cases: bool,
+    /// Where the newest record of the person stands.
+    newest: u64,
 }
 
 /// Decides about many people by the same house.
@@ -46,35 +47,15 @@ impl Deciding {
 
     /// `None` of somebody who counts as another, or of whom nothing is known.
     pub fn work(&self, ask: &Ask, subject: SubjectId) -> Result<Option<Work>, Error> {
-        let group = ask.group(subject, ask.applied)?.filter(|group| group.canonical == subject);
-        let Some(group) = group else { return Ok(None) };
-        let (gathered, lines) = ask.known(&group, ask.applied, &self.bounds)?;
-        Ok(Some(Work {
-            subject,
-            person: Person::new(gathered, Arc::clone(&self.house)),
-            instructions: instructions::among(&lines),
-            open_cases: has_open_cases(&lines),
-        }))
+        Work::of(ask, subject, &self.house, &self.bounds)
     }
 
     /// Whether an item that is due now is one of a plan's, which was made when less was known.
-    pub fn was_planned(
-        &mut self,
-        ask: &Ask,
-        plan: &Plan,
-        subject: SubjectId,
-        item: &Item,
-    ) -> Result<bool, Error> {
+    pub fn was_planned(&mut self, ask: &Ask, plan: &Plan, work: &Work, item: &Item) -> Result<bool, Error> {
         if !plan.reaches(item) {
             return Ok(false);
         }
-        let Some(group) = ask.group(subject, ask.applied)? else { return Ok(false) };
-        let mut newest = 0;
-        for source in &group.sources {
-            let last = postings::newest(&ask.reading, source.subject, u64::MAX, 1)?;
-            newest = newest.max(last.first().map_or(0, |posting| posting.position));
-        }
-        if newest < plan.computed_at {
+        if work.newest < plan.computed_at {
             return Ok(true);
         }
         let house = match self.then.get(&plan.id) {
@@ -83,7 +64,7 @@ impl Deciding {
         };
         self.then.insert(plan.id.clone(), Arc::clone(&house));
         let bounds = Bounds::of(&house, None);
-        let then = ask.person_at(subject, &house, &bounds, plan.computed_at)?;
+        let then = ask.person_at(work.subject, &house, &bounds, plan.computed_at)?;
         Ok(then.is_some_and(|person| {
             let decision = person.decide(&item.key, plan.as_of);
             Item::of(&item.key, &decision).is_some_and(|then| then.group == item.group)
@@ -108,6 +89,31 @@ fn has_open_cases(lines: &[Line]) -> bool {
 }
 
 impl Work {
+    /// `None` of somebody who counts as another, or of whom nothing is known.
+    pub(in crate::views) fn of(
+        ask: &Ask,
+        subject: SubjectId,
+        house: &Arc<House>,
+        bounds: &Bounds,
+    ) -> Result<Option<Work>, Error> {
+        let group = ask.group(subject, ask.applied)?.filter(|group| group.canonical == subject);
+        let Some(group) = group else { return Ok(None) };
+        let (gathered, lines) = ask.known(&group, ask.applied, bounds)?;
+        Ok(Some(Work {
+            subject,
+            person: Person::new(gathered, Arc::clone(house)),
+            instructions: instructions::among(&lines),
+            open_cases: has_open_cases(&lines),
+            newest: group
+                .rows
+                .values()
+                .filter_map(|row| row.tail.last())
+                .map(|last| last.position)
+                .max()
+                .unwrap_or(0),
+        }))
+    }
+
     /// Whether nothing asks any more to know who the person is (`domain.md` 4.4 step 5): no datum, account, hold,
     /// open instruction or case.
     pub fn is_needless(&self, now: Timestamp) -> bool {
@@ -134,7 +140,7 @@ impl Work {
     }
 
     /// Whether somebody was told, and has not answered, or has answered that it is not done: then an officer decides.
-    fn is_in_hand(&self, item: &Item) -> bool {
+    pub(in crate::views) fn is_in_hand(&self, item: &Item) -> bool {
         use crate::domain::instruction::State::{Done, Recalled};
         self.instructions.iter().any(|told| {
             told.is_of_what_is_due()
@@ -147,6 +153,27 @@ impl Work {
     /// Why an instruction to destroy is void by now; `None` while it stands. What was handed on to a recipient is
     /// gone at its source, so that only a hold keeps it there.
     pub fn voided(&self, told: &Instruction, now: Timestamp) -> Option<RecallReason> {
+        self.voided_among(&[], told, now)
+    }
+
+    /// What nobody has begun and is void by now, with why.
+    pub fn void(
+        &self,
+        decided: &[(&DatumKey, Decision)],
+        now: Timestamp,
+    ) -> Vec<(&Instruction, RecallReason)> {
+        use crate::domain::instruction::State::Begun;
+        let told = self.instructions.iter().filter(|told| told.state.is_open() && told.state != Begun);
+        told.filter_map(|told| Some((told, self.voided_among(decided, told, now)?))).collect()
+    }
+
+    /// A datum that is not among what was decided is decided now.
+    fn voided_among(
+        &self,
+        decided: &[(&DatumKey, Decision)],
+        told: &Instruction,
+        now: Timestamp,
+    ) -> Option<RecallReason> {
         let key = told.of.datum()?;
         if !told.destroys() {
             return None;
@@ -157,7 +184,8 @@ impl Work {
         if !told.is_of_what_is_due() {
             return None;
         }
-        let decision = self.person.decide(&key, now);
+        let known = decided.iter().find(|(one, _)| **one == key).map(|(_, decision)| decision.clone());
+        let decision = known.unwrap_or_else(|| self.person.decide(&key, now));
         if Item::of(&key, &decision).is_some_and(|item| item.collected_before == told.collected_before) {
             return None;
         }
@@ -184,6 +212,17 @@ impl Person {
     pub fn is_held(&self, key: &DatumKey, now: Timestamp) -> bool {
         let facts = self.facts(key);
         is_on_hold(facts.iter().filter(|fact| fact.act.is_about(key)), now)
+    }
+
+    /// Whether what was collected of a datum at an instant was erased or made anonymous since.
+    pub fn is_gone_since(&self, key: &DatumKey, at: Timestamp, now: Timestamp) -> bool {
+        let own = self.data.get(key).into_iter().flatten();
+        own.chain(&self.general).filter(|fact| at <= fact.at && fact.at <= now).any(|fact| match &fact.act {
+            Act::Executed { of, collected_before, .. } => {
+                of.holds(key) && collected_before.is_none_or(|before| at < before)
+            }
+            _ => false,
+        })
     }
 
     /// Whether any hold is on the person or on anything of the person's.

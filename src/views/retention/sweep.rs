@@ -108,7 +108,7 @@ impl Ask {
         Ok((self.gather(&lines, known_at), lines))
     }
 
-    pub(super) fn gather(&self, lines: &[Line], known_at: u64) -> Gathered {
+    pub(in crate::views) fn gather(&self, lines: &[Line], known_at: u64) -> Gathered {
         let registers = lock::read(&self.generation.shared.registers);
         Gathered::of(lines, &registers, known_at)
     }

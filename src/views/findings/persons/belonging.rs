@@ -1,7 +1,7 @@
 //! Whose records count as one person's: those merged as one, a linked device's for its time, and then not as its own.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::id::SubjectId;
 use crate::domain::time::Timestamp;
@@ -107,6 +107,7 @@ impl Of {
             sources: vec![source],
             named: BTreeSet::new(),
             marks: Vec::new(),
+            rows: BTreeMap::new(),
         };
         Of { group, lent: Vec::new() }
     }
