@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::app::instructions::issue::{Telling, issued, recalled};
 use crate::app::own::{About, event_id, staff};
 use crate::app::{App, Caller, Error};
+use crate::domain::datum::DatumKey;
 use crate::domain::event::{Body, PlanCause, RecallReason, Tally};
 use crate::domain::id::{Digest, Id, SubjectId};
 use crate::domain::instruction::Instruction;
@@ -69,6 +70,8 @@ pub struct Swept {
     pub kept: u64,
     pub instructed: u64,
     pub recalled: u64,
+    /// Recipients told of data that are gone at their source.
+    pub handed_on: u64,
     /// People decided to bring the index up to date.
     pub refreshed: u64,
 }
@@ -264,11 +267,16 @@ impl Sweep<'_> {
     /// What is to be recorded of those who were looked at.
     fn told(&mut self, found: &mut Found) -> Result<Vec<About>, Error> {
         let (ready, void) = (std::mem::take(&mut found.ready), std::mem::take(&mut found.void));
+        let untold = std::mem::take(&mut found.untold);
         self.swept.recalled += void.len() as u64;
         self.swept.instructed += ready.len() as u64;
+        self.swept.handed_on += untold.len() as u64;
         let now = self.now;
         let told = |(subject, item, plan)| issued(Telling::of_item(item, plan, self.app, now), subject, now);
-        void.into_iter().map(|one| recalled(one, now)).chain(ready.into_iter().map(told)).collect()
+        let handed_on =
+            |(subject, key, got)| issued(Telling::of_gone(&key, got, self.app, now), subject, now);
+        let void = void.into_iter().map(|one| recalled(one, now));
+        void.chain(ready.into_iter().map(told)).chain(untold.into_iter().map(handed_on)).collect()
     }
 
     async fn load_plans(&mut self) -> Result<(), Error> {
@@ -325,6 +333,8 @@ struct Found {
     new: Vec<(SubjectId, Item)>,
     /// With the plan by which it goes.
     ready: Vec<(SubjectId, Item, Id)>,
+    /// What is gone, and who got it and was not told.
+    untold: Vec<(SubjectId, DatumKey, Id)>,
     /// What was told and has lost its reason, with why.
     void: Vec<(Open, RecallReason)>,
     /// The last who was looked at, if there may be more.
@@ -362,9 +372,11 @@ impl Found {
         for (_, subject) in people {
             let Some(work) = deciding.work(ask, subject)? else { continue };
             let decided = work.decided(now);
-            // What became void is found right before, by the sweep of everything else.
+            // This is found right before, by the sweep of everything else.
             if which != Which::ServiceEnds {
                 void.extend(work.void(&decided, now).into_iter().map(|(told, why)| (told.clone(), why)));
+                let untold = work.untold(&decided, now).into_iter();
+                found.untold.extend(untold.map(|(key, got)| (subject, key.clone(), got.clone())));
             }
             found.kept += decided.iter().filter(|(_, decision)| is_kept(decision)).count() as u64;
             for item in work.items(&decided).into_iter().filter(|item| which.has(item.group.cause)) {

@@ -35,6 +35,7 @@ fn counts(swept: &Swept) -> Counts {
         ("plans", swept.plans.len() as u64),
         ("instructed", swept.instructed),
         ("recalled", swept.recalled),
+        ("handed_on", swept.handed_on),
         ("decided", swept.refreshed),
     ])
 }

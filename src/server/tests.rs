@@ -14,6 +14,7 @@ mod erasure;
 mod evidence;
 mod findings;
 mod fsck;
+mod handed_on;
 mod instructions;
 mod jobs;
 mod keys;

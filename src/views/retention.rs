@@ -106,7 +106,7 @@ impl Ask {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outlook {
     /// The first instant at which anything about the person's data changes by time alone; not ahead where something is
-    /// due and in nobody's hands, is kept beyond its time, or was told to somebody and is void.
+    /// due and in nobody's hands, is kept beyond its time, or was told to somebody and is void, or is gone and who got it was not told.
     pub next: Option<Timestamp>,
     /// Data held, by service.
     pub held: BTreeMap<Id, u64>,
@@ -138,7 +138,7 @@ impl Ask {
                 *outlook.held.entry(service.clone()).or_default() += 1;
             }
         }
-        if !work.void(&decided, now).is_empty() {
+        if !work.void(&decided, now).is_empty() || !work.untold(&decided, now).is_empty() {
             outlook.next = outlook.next.into_iter().chain([now]).min();
         }
         let holds_anything = |(_, one): &(_, Decision)| !matches!(one.state, State::Absent | State::Done);

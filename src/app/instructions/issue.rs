@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::app::own::{About, event_id};
 use crate::app::subjects::Name;
 use crate::app::{App, Error};
-use crate::domain::datum::{Selector, SlotSelector};
+use crate::domain::datum::{DatumKey, Selector, SlotSelector};
 use crate::domain::event::catalogue::{InstructionIssued, InstructionRecalled};
 use crate::domain::event::{Body, InstructionKind, List, PlanCause, RecallReason, RecipientChannel};
 use crate::domain::id::{Id, SubjectId};
@@ -57,6 +57,24 @@ impl Telling {
             because: item.group.because,
             collected_before: item.collected_before,
             due_at: Some(item.due_at),
+            due: None,
+        }
+    }
+
+    /// What a recipient is told of data that their source erased unasked.
+    pub(crate) fn of_gone(key: &DatumKey, recipient: Id, app: &App, now: Timestamp) -> Telling {
+        Telling {
+            kind: app.kind_for(&recipient, now),
+            channel: app.channel_of(&recipient, now),
+            addressee: recipient,
+            of: Selector::one(key),
+            cause: None,
+            plan: None,
+            after_plan: None,
+            case: None,
+            because: Vec::new(),
+            collected_before: None,
+            due_at: None,
             due: None,
         }
     }

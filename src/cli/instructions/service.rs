@@ -72,7 +72,7 @@ pub async fn begin(command: Begin, output: Output) -> Outcome {
     while let Some(message) = answers.message().await? {
         match message.item {
             Some(Item::Kept(kept)) => print(&kept, output)?,
-            Some(Item::Begun(begun)) => return Ok(end(&begun, output)?),
+            Some(Item::Begun(begun)) => return end(&begun, output),
             None => {}
         }
     }

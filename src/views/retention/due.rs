@@ -167,6 +167,31 @@ impl Work {
         told.filter_map(|told| Some((told, self.voided_among(decided, told, now)?))).collect()
     }
 
+    /// Who got data that are gone, and was not told so: the source erased them unasked, or a hold made void what was
+    /// told (GDPR 17(2), 19; PIPL 47). Not of what was entered from the past, and not while a hold is on it.
+    pub fn untold<'w>(
+        &'w self,
+        decided: &[(&'w DatumKey, Decision)],
+        now: Timestamp,
+    ) -> Vec<(&'w DatumKey, &'w Id)> {
+        let mut untold = Vec::new();
+        for (key, _) in decided.iter().filter(|(_, decision)| decision.state == State::Done) {
+            let Some(at) = self.person.gone_at(key, now) else { continue };
+            let mut got = self.person.recipients(key).filter(|one| !self.is_told(one, key, at)).peekable();
+            if got.peek().is_some() && !self.person.is_held(key, now) {
+                untold.extend(got.map(|recipient| (*key, recipient)));
+            }
+        }
+        untold
+    }
+
+    /// Whether a recipient was told something about a datum since then, and it was not recalled.
+    fn is_told(&self, recipient: &Id, key: &DatumKey, since: Timestamp) -> bool {
+        use crate::domain::instruction::State::Recalled;
+        let told = self.instructions.iter().filter(|told| told.addressee == *recipient);
+        told.filter(|told| told.issued_at >= since && told.state != Recalled).any(|told| told.of.holds(key))
+    }
+
     /// A datum that is not among what was decided is decided now.
     fn voided_among(
         &self,
@@ -223,6 +248,15 @@ impl Person {
             }
             _ => false,
         })
+    }
+
+    /// When a datum was erased or made anonymous last, as it was told then.
+    fn gone_at(&self, key: &DatumKey, now: Timestamp) -> Option<Timestamp> {
+        let own = self.data.get(key).into_iter().flatten();
+        let executed = own.chain(&self.general).filter(|fact| {
+            !fact.backfill && fact.at <= now && matches!(&fact.act, Act::Executed { of, .. } if of.holds(key))
+        });
+        executed.map(|fact| fact.at).max()
     }
 
     /// Whether any hold is on the person or on anything of the person's.
