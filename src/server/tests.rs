@@ -9,6 +9,7 @@ use crate::vault::keyring::Keyring;
 use crate::vault::sqlite;
 
 mod backup;
+mod choke_point;
 mod clock;
 mod erasure;
 mod evidence;

@@ -47,7 +47,7 @@ pub(super) async fn take(running: &Running, addressee: &str) -> Vec<pb::Instruct
     client(running).await.instructions().take_instructions(request).await.unwrap().into_inner().instructions
 }
 
-async fn begin(running: &Running, id: &str) -> pb::begin_instruction_result::Result {
+pub(super) async fn begin(running: &Running, id: &str) -> pb::begin_instruction_result::Result {
     let request =
         pb::BeginInstructionRequest { addressee: "solar".to_owned(), instruction_ids: vec![id.to_owned()] };
     let answer = client(running).await.instructions().begin_instruction(request).await.unwrap().into_inner();
@@ -87,9 +87,9 @@ async fn told_about(running: &Running, who: u8) -> Vec<pb::Instruction> {
     client(running).await.instructions().list_instructions(request).await.unwrap().into_inner().instructions
 }
 
-const GO: pb::begin_instruction_result::Result =
+pub(super) const GO: pb::begin_instruction_result::Result =
     pb::begin_instruction_result::Result::Answer(pb::InstructionAnswer::Go as i32);
-const REVOKED: pb::begin_instruction_result::Result =
+pub(super) const REVOKED: pb::begin_instruction_result::Result =
     pb::begin_instruction_result::Result::Answer(pb::InstructionAnswer::Revoked as i32);
 
 pub(super) fn hold(id: &str) -> pb::event::Body {

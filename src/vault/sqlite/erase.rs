@@ -27,7 +27,7 @@ pub(super) fn destroy(txn: &mut Txn<'_>, subject: SubjectId) -> Result<(), Error
     let Some(n) = txn.db.find(&place_of_subject(subject))? else { return Ok(()) };
     let body = txn.db.body(n)?;
     if body.identity == DESTROYED {
-        txn.count("evidence", -1)?;
+        txn.count("evidence", -1);
     } else {
         forget(txn, n, body.kind)?;
     }
@@ -39,7 +39,7 @@ pub(super) fn destroy(txn: &mut Txn<'_>, subject: SubjectId) -> Result<(), Error
     connection.prepare_cached(sql)?.execute((n, place_of_subject(subject)))?;
     let sql = "UPDATE holders SET body = ?2 WHERE n = ?1";
     connection.prepare_cached(sql)?.execute((n, [0u8; BODY]))?;
-    txn.count(&format!("kek:{}", body.kek), -1)?;
+    txn.count(&format!("kek:{}", body.kek), -1);
     txn.slots.push((place_of_subject(subject), None));
     txn.changed = true;
     Ok(())
@@ -68,7 +68,7 @@ pub(super) fn detach(txn: &mut Txn<'_>, subject: SubjectId, until: Timestamp) ->
     store(txn, n, &body)?;
     let sql = "INSERT INTO evidence (n, until_ms) VALUES (?1, ?2)";
     txn.db.connection.prepare_cached(sql)?.execute((n, until.ms()))?;
-    txn.count("evidence", 1)?;
+    txn.count("evidence", 1);
     txn.slots.push((place_of_subject(subject), None));
     txn.changed = true;
     Ok(())
@@ -96,7 +96,7 @@ fn forget(txn: &mut Txn<'_>, n: i64, kind: HolderKind) -> Result<(), Error> {
         connection.prepare_cached(sql)?.execute([n])?;
     }
     if matches!(kind, HolderKind::Person | HolderKind::Device) {
-        txn.count("people", -1)?;
+        txn.count("people", -1);
     }
     Ok(())
 }

@@ -153,8 +153,8 @@ fn rewrap(txn: &mut Txn<'_>, after: i64) -> Result<Batch, Error> {
             continue;
         }
         let holder = body.unwrap(shared)?;
-        txn.count(&format!("kek:{}", body.kek), -1)?;
-        txn.count(&format!("kek:{epoch}"), 1)?;
+        txn.count(&format!("kek:{}", body.kek), -1);
+        txn.count(&format!("kek:{epoch}"), 1);
         body.wrap(&holder, epoch, &kek)?;
         store(txn, *n, &body)?;
         txn.changed = true;

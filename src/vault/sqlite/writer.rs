@@ -2,7 +2,7 @@
 //! transaction, commits once, and answers all: so two callers who meet a new person at once end with
 //! one, and a commit's sync is shared.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -55,6 +55,8 @@ pub(super) struct Txn<'a> {
     pub slots: Vec<(Place, Option<Slot>)>,
     /// Something changed that must not be lost.
     pub changed: bool,
+    /// What is to be added to numbers in `meta`, once for all requests of a transaction.
+    counts: BTreeMap<String, i64>,
 }
 
 impl Txn<'_> {
@@ -62,11 +64,18 @@ impl Txn<'_> {
         self.slots.push((place_of_subject(holder.subject), Some(Slot::Holder(Arc::clone(holder)))));
     }
 
-    /// Adds to a number in `meta`.
-    pub fn count(&self, name: &str, by: i64) -> Result<(), Error> {
+    /// Adds to a number in `meta`, if the request succeeds.
+    pub fn count(&mut self, name: &str, by: i64) {
+        *self.counts.entry(name.to_owned()).or_default() += by;
+    }
+
+    fn write_counts(&self, counts: &BTreeMap<String, i64>) -> Result<(), Error> {
         let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2)
                    ON CONFLICT (name) DO UPDATE SET value = value + ?2";
-        self.db.connection.prepare_cached(sql)?.execute((name, by))?;
+        let mut add = self.db.connection.prepare_cached(sql)?;
+        for (name, by) in counts.iter().filter(|(_, by)| **by != 0) {
+            add.execute((name, by))?;
+        }
         Ok(())
     }
 }
@@ -292,18 +301,24 @@ fn transact(
         holders: BTreeSet::new(),
         slots: Vec::new(),
         changed: false,
+        counts: BTreeMap::new(),
     };
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     write_lazy(&txn, lazy)?;
     for job in jobs {
         transaction.execute_batch("SAVEPOINT request")?;
-        if !job.run(&mut txn) {
-            transaction.execute_batch("ROLLBACK TO request")?;
+        let done = job.run(&mut txn);
+        let counted = std::mem::take(&mut txn.counts);
+        match done {
+            true => counted.into_iter().for_each(|(name, by)| *counts.entry(name).or_default() += by),
+            false => transaction.execute_batch("ROLLBACK TO request")?,
         }
         transaction.execute_batch("RELEASE request")?;
     }
     if txn.changed {
-        txn.count("generation", 1)?;
+        *counts.entry("generation".to_owned()).or_default() += 1;
     }
+    txn.write_counts(&counts)?;
     let Txn { touched, holders, slots, .. } = txn;
     transaction.commit()?;
     Ok(Effects { slots, touched, holders })
