@@ -106,9 +106,6 @@ pub(super) fn holder_in(facts: &[Facts], subject: SubjectId) -> Result<Arc<Holde
 }
 
 /// A new holder with keys of its own, pending until it is confirmed.
-///
-/// `OR FAIL` leaves to the request's savepoint what a statement that fails has done: a statement that takes it back by
-/// itself needs a journal of its own, and SQLite walks all of the savepoint's journal at the end of each.
 pub(super) fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Holder>), Error> {
     let shared = txn.db.shared;
     let holder = Arc::new(Holder {
@@ -134,11 +131,11 @@ pub(super) fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Ho
     let (epoch, kek) = shared.keyring.active_kek()?;
     body.wrap(&holder, epoch, &kek)?;
     let connection = txn.db.connection;
-    connection.prepare_cached("INSERT OR FAIL INTO holders (body) VALUES (?1)")?.execute([body.encode()])?;
+    connection.prepare_cached("INSERT INTO holders (body) VALUES (?1)")?.execute([body.encode()])?;
     let n = connection.last_insert_rowid();
     name(txn, &place_of_subject(holder.subject), n)?;
     if matches!(kind, HolderKind::Person | HolderKind::Device) {
-        let sql = "INSERT OR FAIL INTO pending (n, created_ms) VALUES (?1, ?2)";
+        let sql = "INSERT INTO pending (n, created_ms) VALUES (?1, ?2)";
         connection.prepare_cached(sql)?.execute((n, created_ms))?;
         txn.count("people", 1);
     }
@@ -150,7 +147,7 @@ pub(super) fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Ho
 }
 
 pub(super) fn name(txn: &Txn<'_>, place: &Place, n: i64) -> Result<(), Error> {
-    let sql = "INSERT OR FAIL INTO handles (place, n) VALUES (?1, ?2)";
+    let sql = "INSERT INTO handles (place, n) VALUES (?1, ?2)";
     txn.db.connection.prepare_cached(sql)?.execute((place, n))?;
     Ok(())
 }
@@ -217,11 +214,9 @@ fn bind(
 ) -> Result<(), Error> {
     let key = holder.identity.as_ref().ok_or_else(|| corrupt("a person has no identity key"))?;
     let sealed = seal_value(key, holder.subject, identifier.value.expose())?;
-    let sql = "INSERT OR FAIL INTO bindings
+    let sql = "INSERT OR REPLACE INTO bindings
                (place, n, from_ms, to_ms, reaches, kind, realm, normaliser, lookup, sealed)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-               ON CONFLICT (place, n, from_ms) DO UPDATE SET
-               to_ms = ?4, reaches = ?5, kind = ?6, realm = ?7, normaliser = ?8, lookup = ?9, sealed = ?10";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     txn.db.connection.prepare_cached(sql)?.execute((
         marking.place,
         n,
