@@ -97,8 +97,14 @@ fn end(begun: &pb::BegunService, output: Output) -> Result<(), Failure> {
         return Ok(output.line(&json::text("BegunService", begun)?)?);
     }
     let pb::BegunService { begun: count, revoked, kept, .. } = begun;
-    let by = time(begun.begun_by.as_ref());
+    let by = exact(begun.begun_by.as_ref());
     Ok(output.line(&format!("begun {count}, revoked {revoked}; {kept} data stay; begun by {by}"))?)
+}
+
+/// To the millisecond: what was begun in the same second counts.
+fn exact(at: Option<&prost_types::Timestamp>) -> String {
+    let ms = at.and_then(|at| at.seconds.checked_mul(1_000)?.checked_add(i64::from(at.nanos) / 1_000_000));
+    ms.and_then(Timestamp::from_ms).map_or_else(String::new, |at| at.to_string())
 }
 
 pub async fn acknowledge(command: Acknowledge, output: Output) -> Outcome {
@@ -126,4 +132,17 @@ pub async fn acknowledge(command: Acknowledge, output: Output) -> Outcome {
     let line =
         format!("acknowledged {acknowledged}, of these {after_recall} after a recall; {excepted} excepted");
     Ok(output.line(&line)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_not_earlier_than_what_was_said() {
+        let said = prost_types::Timestamp { seconds: 1_764_521_786, nanos: 715_000_000 };
+        let printed: Timestamp = exact(Some(&said)).parse().unwrap();
+        assert_eq!(printed.ms(), 1_764_521_786_715);
+        assert_eq!(exact(None), "");
+    }
 }
