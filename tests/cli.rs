@@ -312,7 +312,13 @@ fn jobs_are_listed_run_and_their_history_shown() {
     let run = ask(&["jobs", "run", "ledger_verify", "--json"]);
     let told: serde_json::Value = serde_json::from_str(&out(&run)).unwrap();
     assert_eq!(told["outcome"], "JOB_OUTCOME_OK", "{told}");
-    let history = out(&ask(&["jobs", "history", "--job", "ledger_verify"]));
+    // What was just recorded is in the views a moment later.
+    let ended = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let mut history = out(&ask(&["jobs", "history", "--job", "ledger_verify"]));
+    while history.lines().count() < 2 && std::time::Instant::now() < ended {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        history = out(&ask(&["jobs", "history", "--job", "ledger_verify"]));
+    }
     assert!(history.lines().count() == 2 && history.contains("ok"), "{history}");
     let unknown = ask(&["jobs", "run", "sweep"]);
     assert!(!unknown.status.success() && err(&unknown).contains("there are detector"), "{}", err(&unknown));
