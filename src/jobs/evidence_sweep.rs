@@ -46,8 +46,7 @@ impl Job for EvidenceSweep {
     }
 
     async fn dry_run(&self, app: &App, as_of: Timestamp) -> Result<Counts, Error> {
-        let until = app.settled().await?;
-        while app.refresh_due(app.now()).await?.known < until {}
+        app.know_who_holds().await?;
         let (mut behind, mut erased) = (None, 0);
         loop {
             let (needless, next) = app.needless_people(behind, as_of).await?;

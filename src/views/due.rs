@@ -3,7 +3,7 @@
 //!
 //! A person stands in it at the first instant at which anything about the person's data can change by time alone: the
 //! end of a datum's time, a consent that lapses, a service that ends. What is due and in somebody's hands needs no
-//! looking at; what was told to somebody and is void does. What happens to a person is seen by reading the
+//! looking at; what was told to somebody and is void, and what is gone and who got it was not told, does. What happens to a person is seen by reading the
 //! log on from where the index stands, off the way of events; what holds for everybody (a rule, a hold without a
 //! name, the end of a service) has everybody decided anew, in steps.
 //!
@@ -15,6 +15,8 @@ mod news;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use fjall::Slice;
 
 use crate::domain::id::{Id, SubjectId};
 use crate::domain::time::Timestamp;
@@ -90,6 +92,23 @@ fn gone(subject: SubjectId) -> Vec<u8> {
     [&[tag::DUE, GONE][..], &subject.0].concat()
 }
 
+/// People with a row of one kind, in the order of their handles, behind one if one is named; each with what it says.
+pub(super) fn people(
+    reading: &Reading,
+    kind: u8,
+    behind: Option<SubjectId>,
+) -> impl Iterator<Item = Result<(SubjectId, Slice), Error>> + use<> {
+    let from = match behind {
+        // The key right behind that one.
+        Some(subject) => [&[tag::DUE, kind][..], &subject.0, &[0]].concat(),
+        None => vec![tag::DUE, kind],
+    };
+    reading.range(&from..&[tag::DUE, kind + 1]).map(|row| {
+        let (key, row) = row?;
+        Ok((SubjectId(*key.last_chunk().ok_or(Malformed(WHAT))?), row))
+    })
+}
+
 /// The rows of one person, for whoever removes everything of theirs.
 pub(super) fn rows_of(reading: &Reading, subject: SubjectId) -> Result<Vec<Vec<u8>>, Error> {
     let key = by_person(subject);
@@ -158,16 +177,7 @@ impl Ask {
 
     /// People of whom nothing is held any more, behind one if one is named.
     pub fn people_gone(&self, behind: Option<SubjectId>, most: usize) -> Result<Vec<SubjectId>, Error> {
-        let from = match behind {
-            Some(subject) => [&gone(subject)[..], &[0]].concat(),
-            None => vec![tag::DUE, GONE],
-        };
-        let mut people = Vec::new();
-        for row in self.reading.range(&from..&[tag::DUE, GONE + 1]).take(most) {
-            let (key, _) = row?;
-            people.push(SubjectId(*key.last_chunk::<16>().ok_or(Malformed(WHAT))?));
-        }
-        Ok(people)
+        people(&self.reading, GONE, behind).take(most).map(|row| Ok(row?.0)).collect()
     }
 
     /// People of whom a service holds anything, behind one if one is named.
@@ -177,21 +187,17 @@ impl Ask {
         behind: Option<SubjectId>,
         most: usize,
     ) -> Result<Vec<SubjectId>, Error> {
-        let from = match behind {
-            Some(subject) => [&by_person(subject)[..], &[0]].concat(),
-            None => vec![tag::DUE, BY_PERSON],
-        };
-        let mut people = Vec::new();
-        for row in self.reading.range(&from..&[tag::DUE, BY_PERSON + 1]) {
-            if people.len() == most {
+        let mut found = Vec::new();
+        for row in people(&self.reading, BY_PERSON, behind) {
+            if found.len() == most {
                 break;
             }
-            let (key, row) = row?;
+            let (subject, row) = row?;
             if Row::decode(&row)?.held.contains_key(service) {
-                people.push(SubjectId(*key.last_chunk().ok_or(Malformed(WHAT))?));
+                found.push(subject);
             }
         }
-        Ok(people)
+        Ok(found)
     }
 
     /// Data that a service holds, of everybody.

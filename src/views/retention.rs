@@ -128,7 +128,7 @@ impl Ask {
         let (person, decided) = (&work.person, work.decided(now));
         let mut outlook = Outlook::default();
         for (key, decision) in &decided {
-            if matches!(decision.state, State::Absent | State::Done) {
+            if !decision.state.is_held() {
                 continue;
             }
             let in_hand = Item::of(key, decision).is_some_and(|item| work.is_in_hand(&item));
@@ -141,7 +141,7 @@ impl Ask {
         if !work.void(&decided, now).is_empty() || !work.untold(&decided, now).is_empty() {
             outlook.next = outlook.next.into_iter().chain([now]).min();
         }
-        let holds_anything = |(_, one): &(_, Decision)| !matches!(one.state, State::Absent | State::Done);
+        let holds_anything = |(_, one): &(_, Decision)| one.state.is_held();
         let cancelled = person.general.iter().any(|fact| matches!(fact.act, Act::AccountCancelled { .. }));
         outlook.gone = !decided.iter().any(holds_anything) && (cancelled || !decided.is_empty());
         Ok(Some(outlook))

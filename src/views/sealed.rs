@@ -3,7 +3,7 @@
 //!
 //! An index that reads on in the log from where it stands, off the way of events: a row for each record of a person's
 //! data that has something sealed under the person's identity key, and one for each person of whom something was erased
-//! or made anonymous. Its rows lie beside those of what is due and can be dropped like them: the log is read again. A
+//! or made anonymous, or came late. Its rows lie beside those of what is due and can be dropped like them: the log is read again. A
 //! crash loses the last steps. Nobody may be erased while a step is under way.
 
 use std::collections::BTreeSet;
@@ -12,12 +12,13 @@ use crate::domain::datum::DatumKey;
 use crate::domain::event::EventType;
 use crate::domain::id::SubjectId;
 use crate::domain::retention::Act;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{MS_PER_HOUR, Timestamp};
 use crate::log::{PieceRef, StoredRecord};
 use crate::record::{Class, Header};
 use crate::views::ask::Ask;
 use crate::views::codec::Malformed;
 use crate::views::decode::{Decoded, Decoder};
+use crate::views::due::people;
 use crate::views::retention::due::Deciding;
 use crate::views::store::{Reading, tag};
 use crate::views::{Error, Views};
@@ -25,6 +26,9 @@ use crate::views::{Error, Views};
 /// Records read from the log in one step.
 const READ: usize = 20_000;
 const READ_BYTES: usize = 16 << 20;
+
+/// How long after it happened something may be recorded and not count as late.
+const LATE_MS: i64 = MS_PER_HOUR;
 
 const LIES: u8 = b'l';
 const TOUCHED: u8 = b'x';
@@ -114,6 +118,10 @@ fn note(
             if sealed_pieces(stored, &header).next().is_some() {
                 let event = decoder.decode(stored)?;
                 rows.extend(event.data_subjects().map(|subject| lies_at(subject, stored.position)));
+                // What comes late may be of data that were erased before it came.
+                if event.recorded_at.since(event.at) > LATE_MS {
+                    rows.extend(event.data_subjects().map(touched));
+                }
             }
         }
         _ => {}
@@ -137,16 +145,7 @@ fn sealed_pieces<'a>(
 impl Ask {
     /// People of whom something was erased, behind one if one is named.
     pub fn touched_people(&self, behind: Option<SubjectId>, most: usize) -> Result<Vec<SubjectId>, Error> {
-        let from = match behind {
-            Some(subject) => [&touched(subject)[..], &[0]].concat(),
-            None => vec![tag::DUE, TOUCHED],
-        };
-        let mut people = Vec::new();
-        for row in self.reading.range(&from..&[tag::DUE, TOUCHED + 1]).take(most) {
-            let (key, _) = row?;
-            people.push(SubjectId(*key.last_chunk::<16>().ok_or(Malformed(WHAT))?));
-        }
-        Ok(people)
+        people(&self.reading, TOUCHED, behind).take(most).map(|row| Ok(row?.0)).collect()
     }
 
     /// What lies sealed with a person's data that are gone: with each of them, where it lies with several. Of somebody

@@ -174,7 +174,8 @@ where
     let work = work(call, told);
     tokio::spawn(async move {
         if let Err(error) = work.await {
-            say_failed(&failed, failing.status(error)).await;
+            // Whoever left needs no error.
+            let _ = failed.send(Err(failing.status(error))).await;
         }
     });
     Box::pin(ReceiverStream::new(answers))
@@ -183,9 +184,4 @@ where
 /// Whether anybody still listens.
 async fn say<T>(told: &Told<T>, message: T) -> bool {
     told.send(Ok(message)).await.is_ok()
-}
-
-async fn say_failed<T>(told: &Told<T>, status: Status) {
-    // Whoever left needs no error.
-    let _ = told.send(Err(status)).await;
 }

@@ -2,8 +2,8 @@
 //! and whether an erasure accounts for those that are gone.
 //!
 //! What can be told of a piece that is all zeros: where its part's index block is still there, whose it
-//! was, and so whether that person was erased, or something of the person's data after that record. Where the index block is gone too, only that no erasure
-//! was completed since; a part that was zeroed by something else before somebody's erasure looks as if
+//! was, and so whether that person was erased, or something of the person's data. Where the index block is
+//! gone too, only that no erasure was completed since; a part that was zeroed by something else before somebody's erasure looks as if
 //! it was purged by it.
 
 use std::collections::btree_map::Entry;

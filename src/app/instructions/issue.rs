@@ -12,7 +12,6 @@ use crate::domain::event::{Body, InstructionKind, List, PlanCause, RecallReason,
 use crate::domain::id::{Id, SubjectId};
 use crate::domain::instruction::Instruction;
 use crate::domain::plan::Item;
-use crate::domain::retention::State;
 use crate::domain::time::{MS_PER_DAY, Timestamp};
 use crate::limits;
 use crate::views::instructions::Open;
@@ -178,7 +177,7 @@ impl App {
                 let (mut services, mut recipients) = (BTreeSet::new(), BTreeSet::new());
                 for key in work.person.keys().filter(|key| of.holds(key)) {
                     recipients.extend(work.person.recipients(key).cloned());
-                    if !matches!(work.person.decide(key, now).state, State::Absent | State::Done) {
+                    if work.person.decide(key, now).state.is_held() {
                         services.extend(key.service.clone());
                     }
                 }

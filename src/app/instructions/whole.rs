@@ -15,7 +15,6 @@ use crate::domain::event::{InstructionAnswer, InstructionKind};
 use crate::domain::id::{Id, SubjectId};
 use crate::domain::identity::Identifier;
 use crate::domain::instruction::{Instruction, State};
-use crate::domain::retention;
 use crate::domain::time::Timestamp;
 use crate::views::instructions::{Behind, Open};
 use crate::views::retention::due::{Deciding, Work};
@@ -68,10 +67,7 @@ impl Whole {
     fn kept(&self, work: &Work, now: Timestamp) -> Vec<(DatumKey, Option<Timestamp>)> {
         let begun: Vec<_> =
             work.instructions.iter().filter(|told| self.has(told) && told.state == State::Begun).collect();
-        let is_held = |key: &&DatumKey| {
-            let state = work.person.decide(key, now).state;
-            !matches!(state, retention::State::Absent | retention::State::Done)
-        };
+        let is_held = |key: &&DatumKey| work.person.decide(key, now).state.is_held();
         let of_service = work.person.keys().filter(|key| key.service.as_ref() == Some(&self.service));
         let stays = |key: &DatumKey| {
             let told = begun.iter().find(|told| told.of.holds(key));
@@ -184,9 +180,15 @@ impl App {
             let of = |one: Open| Acknowledgement { id: one.instruction.id, ..answer.clone() };
             let answers = open.into_iter().map(of).collect();
             for answered in self.acknowledge_instructions(caller, &whole.addressee, answers).await? {
-                let answered = answered?;
-                some.acknowledged += 1;
-                some.after_recall += u64::from(answered.after_recall);
+                match answered {
+                    Ok(answered) => {
+                        some.acknowledged += 1;
+                        some.after_recall += u64::from(answered.after_recall);
+                    }
+                    // Somebody else answered it meanwhile.
+                    Err(Error::Precondition { reason: "instruction_ended", .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok((some, next))

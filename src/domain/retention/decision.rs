@@ -33,6 +33,13 @@ words!(
         Review = "review",
     }
 );
+impl State {
+    /// Whether somebody holds it.
+    pub fn is_held(self) -> bool {
+        !matches!(self, State::Absent | State::Done)
+    }
+}
+
 words!(
     /// What happens to it when it is due.
     Action, "is not an action: erase, anonymise, review or none",

@@ -78,6 +78,18 @@ async fn what_is_sealed_goes_with_the_data() {
     assert!(!is_whole(&running, both).await);
     assert_eq!(sweep(&running).await, 0, "it is done");
     assert_eq!(locators(&running, 1, last).await, ["p/later.jpg"]);
+
+    // A collection from before that erasure comes only now.
+    let mut late = pb::Event {
+        body: Some(photo(&["pd:Location"], "p/late.jpg")),
+        service: "solar".to_owned(),
+        ..place.event(1)
+    };
+    late.event_id = place.event(9).event_id;
+    late.occurred_at = Some(crate::cli::record::timestamp(place.clock.now().plus_ms(-2 * MS_PER_HOUR)));
+    let request = pb::RecordEventRequest { event: Some(late) };
+    client(&running).await.ingest().record_event(request).await.unwrap();
+    assert_eq!(sweep(&running).await, 1, "what comes late goes too");
     assert_eq!(findings(&running).await, [], "what is gone is accounted for");
     running.stop().await.unwrap();
 }

@@ -92,7 +92,6 @@ fn decides(event_type: EventType) -> bool {
             | AnonymisationExecuted
             | ErasureDeferred
             | InstructionIssued
-            | InstructionBegun
             | InstructionRecalled
             | InstructionAcknowledged
             | IdentifierLinked

@@ -1,5 +1,5 @@
-//! What is to be done about one person's data: what is due, what only a hold or the like keeps, and whether what
-//! somebody was told to do still stands.
+//! What is to be done about one person's data: what is due, what only a hold or the like keeps, whether what somebody
+//! was told to do still stands, and who got what is gone and was not told so.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -294,7 +294,7 @@ impl Person {
 
     /// Whether something of the person's is still held for any reason.
     pub fn holds_anything(&self, now: Timestamp) -> bool {
-        self.keys().any(|key| !matches!(self.decide(key, now).state, State::Absent | State::Done))
+        self.keys().any(|key| self.decide(key, now).state.is_held())
     }
 }
 
