@@ -8,8 +8,10 @@
 pub mod contract;
 #[cfg(any(test, feature = "testing"))]
 pub mod faulty;
+pub mod kurrent;
 pub mod memory;
 pub mod segments;
+pub mod sidecars;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -5,6 +5,7 @@
 //! of our code. Pure: no I/O, no clock; the salt is given. Never here: a personal value outside a
 //! sealed piece, a subject id outside an index block.
 
+pub mod aside;
 pub mod fingerprint;
 pub mod header;
 pub mod index;

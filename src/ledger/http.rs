@@ -48,7 +48,10 @@ impl Client {
         if roots.is_empty() {
             return Err("no certificate in it".to_owned());
         }
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        // Named, because the process may have been given another by a library.
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(said)?.with_root_certificates(roots).with_no_client_auth();
         Ok(Client { tls: Some(TlsConnector::from(Arc::new(config))), patience })
     }
 

@@ -110,6 +110,11 @@ impl Options {
     }
 }
 
+/// Whether a batch keeps the port's limits, which are those of a frame; other adapters ask too.
+pub fn within_limits(batch: &[NewRecord]) -> Result<(), Error> {
+    frame::size_of(batch).map(drop)
+}
+
 /// What callers, reader and writer share.
 struct Shared {
     chain: Chain,

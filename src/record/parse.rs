@@ -71,7 +71,9 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header<'_>, Error> {
     let salt = line.bytes16("salt")?;
     let body_json = line.body()?;
     let bound = &bytes[..line.at];
-    let parts = line.parts()?;
+    // What stands in the place of another record is about nobody, and has nothing beside it.
+    let parts =
+        if event_type == EventType::RecordSetAside && line.no_parts() { Vec::new() } else { line.parts()? };
     line.expect("}")?;
     if line.at != text.len() {
         return Err(Error::malformed("header", "goes on after its end"));
@@ -250,6 +252,10 @@ impl<'a> Line<'a> {
         let from = self.at;
         self.skip(DEPTH)?;
         Ok(&self.text[from..self.at])
+    }
+
+    fn no_parts(&mut self) -> bool {
+        self.take(",\"p\":[]")
     }
 
     fn parts(&mut self) -> Result<Vec<Part>, Error> {

@@ -328,7 +328,7 @@ pub(crate) fn write_envelope(
 }
 
 /// The body's set fields of some places, as one JSON object.
-fn write_fields(out: &mut Vec<u8>, body: &Body, places: &[Place]) -> Result<(), Error> {
+pub(super) fn write_fields(out: &mut Vec<u8>, body: &Body, places: &[Place]) -> Result<(), Error> {
     out.push(b'{');
     let mut writer = OfPlaces { out, places, failed: None };
     body.visit(&mut writer);

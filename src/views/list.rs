@@ -82,6 +82,7 @@ impl Facets {
                 | VaultMarked
                 | KeyRotated
                 | KeyDestroyed
+                | RecordSetAside
                 | LawDataActivated
                 | MappingAdded
                 | RecordsRead

@@ -197,6 +197,7 @@ macro_rules! list {
             228 ContentDisclosed content_disclosed Anybody own,
             229 RecordsRead records_read Anybody own,
             230 EventsRetracted events_retracted Anybody,
+            231 RecordSetAside record_set_aside Nobody own,
         }
     };
 }

@@ -339,6 +339,8 @@ closed! {
     JobOutcome { Ok = 1 "ok", Partial = 2 "partial", Failed = 3 "failed", Skipped = 4 "skipped", }
     /// Why a log goes on under a new origin.
     LossReason { LostTail = 1 "lost_tail", Migration = 2 "migration", }
+    /// Why what a cluster's log holds at a position does not count.
+    AsideReason { Repeats = 1 "repeats", Unreadable = 2 "unreadable", }
     /// What a key is for.
     KeyClass {
         Kek = 1 "kek",

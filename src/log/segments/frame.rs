@@ -160,15 +160,17 @@ pub struct Framed {
     pub total: u32,
 }
 
-/// Builds the frames of a batch; runs in the caller's task, because checksums cost.
-pub fn encode(batch: Vec<NewRecord>) -> Result<Encoded, Error> {
+/// The size of the frames of a batch that is within the port's limits.
+pub fn size_of(batch: &[NewRecord]) -> Result<usize, Error> {
     if batch.len() > limits::BATCH_EVENTS {
         return Err(Error::Refused("too many records in one batch"));
     }
-    let mut size = 0;
-    for record in &batch {
-        size += check_limits(record)?;
-    }
+    batch.iter().map(check_limits).sum()
+}
+
+/// Builds the frames of a batch; runs in the caller's task, because checksums cost.
+pub fn encode(batch: Vec<NewRecord>) -> Result<Encoded, Error> {
+    let size = size_of(&batch)?;
     let mut encoded = Encoded { bytes: Vec::with_capacity(size), frames: Vec::with_capacity(batch.len()) };
     for record in batch {
         let total = encode_one(&record, &mut encoded.bytes);

@@ -148,6 +148,17 @@ macro_rules! custody {
                     replacement_ids: List<EventId, { limits::RETRACTED }>,
                 }
             }
+            /// A cluster's log holds something at this position that does not count: an event a second time, or
+            /// what is no record. Every node makes the same of it. GDPR 5(2).
+            RecordSetAside {
+                header {
+                    reason: Option<AsideReason> = required,
+                    /// Where the same event stands that counts.
+                    first_position: Option<u64>,
+                    /// SHA-256(0x00 and what the log holds).
+                    leaf: Option<Digest> = required,
+                }
+            }
         }
     };
 }
