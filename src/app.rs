@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod exports;
 pub mod findings;
+pub mod fleet;
 pub mod fsck;
 mod gate;
 pub mod house;
@@ -81,6 +82,7 @@ pub struct App {
     /// an erasure can wait for them.
     pub(crate) recording: tokio::sync::RwLock<()>,
     pub(crate) gate: gate::Gate,
+    pub(crate) fleet: Arc<dyn fleet::Fleet>,
     /// Held by the one sweep that is under way.
     pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
     pub(crate) leases: instructions::Leases,
@@ -115,6 +117,7 @@ pub struct Ports {
     pub backups: backup::Backups,
     pub keys: keys::Rotation,
     pub thresholds: crate::domain::plan::Thresholds,
+    pub fleet: Arc<dyn fleet::Fleet>,
     /// `None` where the stores have no second copy.
     pub mirror: Option<Arc<dyn mirror::Mirror>>,
 }
@@ -126,6 +129,7 @@ impl App {
         Ok(App {
             started_at: ports.clock.now(),
             gate: gate::Gate::new(ports.log.head()),
+            fleet: ports.fleet,
             clock: ports.clock,
             log: ports.log,
             vault: ports.vault,

@@ -122,6 +122,12 @@ pub trait Log: Send + Sync {
     /// The position that the next record will get: all below it are durable.
     fn head(&self) -> u64;
 
+    /// A head below which everything lies that was acknowledged anywhere before the call. Where others append
+    /// to the same log, `head()` may lag behind it; `wait_beyond` then says when it has come.
+    async fn latest(&self) -> Result<u64, Error> {
+        Ok(self.head())
+    }
+
     /// Returns when `head() > position`, or the log is closed (then with an error).
     async fn wait_beyond(&self, position: u64) -> Result<(), Error>;
 

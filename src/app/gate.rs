@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::app::fleet::{Held, Turn};
 use crate::app::{App, Error};
 
 /// See above.
@@ -22,6 +23,13 @@ pub(crate) struct Gate {
 pub(crate) struct Keeping<'a> {
     app: &'a App,
     _shared: RwLockReadGuard<'a, ()>,
+    _everywhere: Held,
+}
+
+/// Held while it is decided that data go.
+pub(crate) struct Deciding<'a> {
+    _alone: RwLockWriteGuard<'a, ()>,
+    _everywhere: Held,
 }
 
 impl Gate {
@@ -38,15 +46,22 @@ impl Drop for Keeping<'_> {
 }
 
 impl App {
-    pub(crate) async fn keep(&self) -> Keeping<'_> {
+    pub(crate) async fn keep(&self) -> Result<Keeping<'_>, Error> {
         let _shared = self.gate.lock.read().await;
-        Keeping { app: self, _shared }
+        let _everywhere = self.fleet.share(Turn::Keep).await?;
+        Ok(Keeping { app: self, _shared, _everywhere })
     }
 
     /// Until the guard goes nobody records what keeps data, and the views know of all that was.
-    pub(crate) async fn decide(&self) -> Result<RwLockWriteGuard<'_, ()>, Error> {
-        let guard = self.gate.lock.write().await;
-        self.views.wait_for(self.gate.kept.load(Ordering::Acquire), super::sweep::PATIENCE).await?;
-        Ok(guard)
+    pub(crate) async fn decide(&self) -> Result<Deciding<'_>, Error> {
+        let _alone = self.gate.lock.write().await;
+        let _everywhere = self.fleet.exclude(Turn::Keep).await?;
+        // What other nodes have recorded lies somewhere below what the log has now.
+        let kept = match self.fleet.is_alone() {
+            true => self.gate.kept.load(Ordering::Acquire),
+            false => self.log.latest().await?,
+        };
+        self.views.wait_for(kept, super::sweep::PATIENCE).await?;
+        Ok(Deciding { _alone, _everywhere })
     }
 }

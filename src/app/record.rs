@@ -120,12 +120,7 @@ impl App {
             let places: Vec<usize> = checked.iter().map(|checked| checked.at).collect();
             fail_all(&mut answers, &places, error);
         } else if !checked.is_empty() {
-            let _keeping = self.keeping(&checked).await;
-            let _recording = self.recording.read().await;
-            match self.attribute_and_seal(caller, checked, now, &mut answers).await {
-                Ok(ready) => self.append(ready, &mut answers).await,
-                Err((places, error)) => fail_all(&mut answers, &places, error),
-            }
+            self.record_checked(caller, checked, now, &mut answers).await;
         }
         count(&answers);
         answers
@@ -180,10 +175,31 @@ impl App {
             .collect()
     }
 
+    async fn record_checked(
+        &self,
+        caller: &Caller,
+        checked: Vec<Checked>,
+        now: Timestamp,
+        answers: &mut Answers,
+    ) {
+        let _keeping = match self.keeping(&checked).await {
+            Ok(keeping) => keeping,
+            Err(error) => {
+                let places: Vec<usize> = checked.iter().map(|checked| checked.at).collect();
+                return fail_all(answers, &places, error);
+            }
+        };
+        let _recording = self.recording.read().await;
+        match self.attribute_and_seal(caller, checked, now, answers).await {
+            Ok(ready) => self.append(ready, answers).await,
+            Err((places, error)) => fail_all(answers, &places, error),
+        }
+    }
+
     /// Held while what keeps data is recorded, so that nobody decides meanwhile that they go.
-    async fn keeping(&self, checked: &[Checked]) -> Option<Keeping<'_>> {
+    async fn keeping(&self, checked: &[Checked]) -> Result<Option<Keeping<'_>>, Error> {
         let keeps = |one: &Checked| rules::keeps_data(one.event.body.event_type());
-        if checked.iter().any(keeps) { Some(self.keep().await) } else { None }
+        if checked.iter().any(keeps) { self.keep().await.map(Some) } else { Ok(None) }
     }
 
     fn check(

@@ -102,6 +102,10 @@ impl Log for Faulty {
         self.inner.head()
     }
 
+    async fn latest(&self) -> Result<u64, Error> {
+        self.inner.latest().await
+    }
+
     async fn wait_beyond(&self, position: u64) -> Result<(), Error> {
         self.run(Call::Wait, self.inner.wait_beyond(position)).await
     }

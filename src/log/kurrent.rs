@@ -20,6 +20,7 @@
 //! Streams are named `<prefix><process>-<n>`: one writer each, so that every append says which revision it
 //! follows (`session.rs`).
 
+mod end;
 mod entry;
 mod follow;
 mod gather;
@@ -42,12 +43,14 @@ pub use self::follow::Standing;
 pub use self::nodes::{Nodes, Unusable};
 pub use self::number::SetAside;
 
+use self::end::End;
 use self::entry::{Note, leaf};
 use self::follow::Follower;
 use self::gather::Brought;
 use self::number::{Numberer, damaged};
 use self::session::Session;
 use self::waiting::{Admitted, Waiting};
+use self::wire::Place;
 use super::segments::{self, Segments};
 use super::sidecars::{Sidecars, Stored};
 use super::{Cause, Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
@@ -81,6 +84,8 @@ pub struct Kurrent {
     queue_bytes: usize,
     patience: Duration,
     standing: watch::Receiver<Standing>,
+    numbered: watch::Receiver<Option<Place>>,
+    end: End,
     /// Why nothing can be appended now.
     down: watch::Receiver<Option<String>>,
     running: Mutex<Option<Running>>,
@@ -107,9 +112,13 @@ impl Kurrent {
         let (standing, stands) = watch::channel(Standing::default());
         let (down, is_down) = watch::channel(None);
         let (closed, stop) = watch::channel(false);
+        let numberer = Numberer::resume(Arc::clone(&local), options.set_aside).await?;
+        let (numbered, are_numbered) = watch::channel(numberer.last);
+        let end = End::new(options.nodes.clone(), options.prefix.clone());
         let follower = Follower {
             nodes: options.nodes.clone(),
-            numberer: Numberer::resume(Arc::clone(&local), options.set_aside).await?,
+            numberer,
+            numbered,
             waiting: Arc::clone(&waiting),
             prefix: options.prefix,
             ours: streams.clone(),
@@ -133,6 +142,8 @@ impl Kurrent {
             queue_bytes,
             patience: options.patience,
             standing: stands,
+            numbered: are_numbered,
+            end,
             down: is_down,
             running: Mutex::new(Some(Running { brought, tasks })),
             closed,
@@ -366,6 +377,17 @@ impl Log for Kurrent {
 
     fn head(&self) -> u64 {
         self.local.head()
+    }
+
+    async fn latest(&self) -> Result<u64, Error> {
+        let newest = self.end.newest(self.patience).await?;
+        let mut numbered = self.numbered.clone();
+        let reached = numbered.wait_for(|numbered| *numbered >= newest);
+        match tokio::time::timeout(self.patience, reached).await {
+            Ok(Ok(_)) => Ok(self.head()),
+            Ok(Err(_)) => Err(CLOSED),
+            Err(_) => Err(Error::Unavailable { reason: "this node lags behind the cluster", source: None }),
+        }
     }
 
     async fn wait_beyond(&self, position: u64) -> Result<(), Error> {

@@ -9,18 +9,26 @@ use tokio::sync::MutexGuard;
 
 use crate::app::error::{Error, FieldViolation};
 use crate::app::events::WAIT;
+use crate::app::fleet::{Held, Turn};
 use crate::app::{App, Caller};
 use crate::domain::event::Event;
 use crate::domain::register::{Book, Contradiction, Known, Proposal, Version, contradictions};
 use crate::domain::time::Timestamp;
 
+/// Held while register events are checked and recorded.
+pub(crate) struct Registering<'a> {
+    _here: MutexGuard<'a, ()>,
+    _everywhere: Held,
+}
+
 impl App {
     /// Waits until the views have read the whole log. Until the guard is dropped no other register event is
     /// checked, and so none recorded.
-    pub(crate) async fn settle_registers(&self) -> Result<MutexGuard<'_, ()>, Error> {
-        let guard = self.registering.lock().await;
-        self.views.wait_for(self.log.head(), WAIT).await?;
-        Ok(guard)
+    pub(crate) async fn settle_registers(&self) -> Result<Registering<'_>, Error> {
+        let _here = self.registering.lock().await;
+        let _everywhere = self.fleet.exclude(Turn::Register).await?;
+        self.views.wait_for(self.log.latest().await?, WAIT).await?;
+        Ok(Registering { _here, _everywhere })
     }
 
     /// What an event contradicts, with those before it in the same request.

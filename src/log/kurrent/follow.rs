@@ -52,6 +52,8 @@ pub struct Follower {
     pub ours: String,
     pub dir: PathBuf,
     pub standing: watch::Sender<Standing>,
+    /// Everything up to this place is in the local copy.
+    pub numbered: watch::Sender<Option<Place>>,
 }
 
 /// Why a connection ended.
@@ -144,6 +146,7 @@ impl Follower {
             let Heard { events: brought, passed, caught_up, ended } = hear(message, &mut events).await;
             let numbered = self.numberer.take(brought).await?;
             self.tell(&numbered);
+            self.numbered.send_replace(self.numberer.last);
             if caught_up {
                 self.standing.send_modify(|standing| (standing.caught_up, standing.down) = (true, None));
             }

@@ -93,16 +93,44 @@ impl Nodes {
         Err(why)
     }
 
+    /// A connection to the leader, which refuses once it is none any more.
+    pub async fn leader(&self) -> Result<Wire, String> {
+        let mut why = "no node".to_owned();
+        for seed in self.seeds() {
+            match self.led_by(&seed).await {
+                Ok(wire) => return Ok(Wire { leader_only: true, ..wire }),
+                Err(failed) => why = format!("{seed}: {failed}"),
+            }
+        }
+        Err(why)
+    }
+
+    async fn led_by(&self, seed: &Address) -> Result<Wire, String> {
+        let wire = self.dial(seed).await?;
+        if !self.is_cluster() {
+            return Ok(wire);
+        }
+        let members = self.members(&wire).await?;
+        let leader =
+            members.into_iter().find(|(_, state)| *state == wire::LEADER).ok_or("knows no leader")?;
+        if leader.0 == *seed { Ok(wire) } else { self.dial(&leader.0).await }
+    }
+
+    /// The living nodes that can be read from.
+    async fn members(&self, wire: &Wire) -> Result<Vec<(Address, i32)>, String> {
+        let gossip = tokio::time::timeout(self.settings.gossip_timeout(), wire.gossip()).await;
+        let known =
+            gossip.map_err(|_| "gossip was not answered".to_owned())?.map_err(|s| s.code().to_string())?;
+        Ok(known.members.into_iter().filter_map(usable).collect())
+    }
+
     /// The best node that a seed knows of; the seed itself where there is no cluster.
     async fn through(&self, seed: &Address, avoid: Option<&Address>) -> Result<(Address, Wire), String> {
         let wire = self.dial(seed).await?;
         if !self.is_cluster() {
             return Ok((seed.clone(), wire));
         }
-        let gossip = tokio::time::timeout(self.settings.gossip_timeout(), wire.gossip()).await;
-        let known =
-            gossip.map_err(|_| "gossip was not answered".to_owned())?.map_err(|s| s.code().to_string())?;
-        let mut members: Vec<(Address, i32)> = known.members.into_iter().filter_map(usable).collect();
+        let mut members = self.members(&wire).await?;
         members.sort_by_key(|(address, state)| (Some(address) == avoid, !self.prefers(*state)));
         let mut why = "knows no living node".to_owned();
         for (address, _) in members {
@@ -140,7 +168,7 @@ impl Nodes {
             endpoint = endpoint.tls_config(tls.clone()).map_err(|why| why.to_string())?;
         }
         let channel = endpoint.connect().await.map_err(|why| chain(&why))?;
-        Ok(Wire { channel, authorization: self.authorization.clone() })
+        Ok(Wire { channel, authorization: self.authorization.clone(), leader_only: false })
     }
 }
 

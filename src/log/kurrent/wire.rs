@@ -195,6 +195,8 @@ const LARGEST: usize = 17 << 20;
 pub struct Wire {
     pub channel: Channel,
     pub authorization: Option<MetadataValue<Ascii>>,
+    /// Whoever is not the leader refuses.
+    pub leader_only: bool,
 }
 
 impl Wire {
@@ -202,6 +204,9 @@ impl Wire {
         let mut request = Request::new(message);
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        if self.leader_only {
+            request.metadata_mut().insert("requires-leader", MetadataValue::from_static("true"));
         }
         request
     }
@@ -226,12 +231,7 @@ impl Wire {
         after: Option<Place>,
         prefix: String,
     ) -> Result<Streaming<ReadResp>, Status> {
-        let by = FilterOptions {
-            stream: Some(Expression { prefix: vec![prefix] }),
-            max: CHECKPOINT_EVERY,
-            checkpoint_interval_multiplier: 1,
-        };
-        self.read(options(after, Much::Subscription(Empty {}), Filter::By(by))).await
+        self.read(options(after, Much::Subscription(Empty {}), Filter::By(by(prefix)))).await
     }
 
     /// The event at a place, if there is one at exactly this.
@@ -240,6 +240,20 @@ impl Wire {
         while let Some(message) = found.message().await? {
             if let Some(Content::Event(ReadEvent { event: Some(event) })) = message.content {
                 return Ok((event.commit == place.commit).then_some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The place of the newest event of streams with this prefix; `None` if there is none.
+    pub async fn newest(&self, prefix: String) -> Result<Option<Place>, Status> {
+        let mut options = options(None, Much::Count(1), Filter::By(by(prefix)));
+        options.direction = 1;
+        options.all = Some(AllOptions { from: Some(From::End(Empty {})) });
+        let mut found = self.read(options).await?;
+        while let Some(message) = found.message().await? {
+            if let Some(Content::Event(ReadEvent { event: Some(event) })) = message.content {
+                return Ok(Some(Place { commit: event.commit, prepare: event.prepare }));
             }
         }
         Ok(None)
@@ -261,5 +275,13 @@ fn options(from: Option<Place>, much: Much, filter: Filter) -> Options {
         much: Some(much),
         filter: Some(filter),
         uuid: Some(UuidOption { string: Some(Empty {}) }),
+    }
+}
+
+fn by(prefix: String) -> FilterOptions {
+    FilterOptions {
+        stream: Some(Expression { prefix: vec![prefix] }),
+        max: CHECKPOINT_EVERY,
+        checkpoint_interval_multiplier: 1,
     }
 }
