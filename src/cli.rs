@@ -20,6 +20,7 @@ pub mod json;
 pub mod keyring;
 pub mod law;
 pub mod ledger;
+pub mod log;
 pub mod output;
 pub mod pages;
 pub mod plans;
@@ -138,6 +139,9 @@ enum Command {
     /// Checkpoints and proofs that the log is complete and unchanged
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// Move the log between one machine and a cluster
+    #[command(subcommand)]
+    Log(log::Log),
     /// Go on under another name after a loss of published records, while the service is stopped
     Recover(recover::Recover),
     /// Make an encrypted backup of a running service; list and check backups
@@ -202,6 +206,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Backup(command) => block_on(backup::run(command, output)),
         Command::Recover(recover) => recover::run(recover, output),
         Command::Ledger(command) => block_on(ledger::run(command, output)),
+        Command::Log(command) => log::run(command, output),
         Command::Export(command) => block_on(export::run(*command, output)),
         Command::Record(record) => block_on(record::run(record, output)),
         Command::Activity(command) => block_on(register::activity(command, output)),

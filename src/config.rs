@@ -4,6 +4,7 @@
 //! defaults cannot drift apart; unknown keys are refused by name; every problem is named at once.
 //! No secret stands in it: keys and tokens live in files of their own, named here by path.
 
+pub mod cluster;
 pub mod jobs;
 pub mod layers;
 
@@ -14,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::domain::id::{Country, Id, Regime};
 use crate::mirror::OnFailure;
 
+pub use cluster::Cluster;
 pub use jobs::Jobs;
 pub use layers::{DEFAULT_TOML, Layers};
 
@@ -34,6 +36,7 @@ pub struct Config {
     pub retention: Retention,
     pub backup: Backup,
     pub mirror: Mirror,
+    pub cluster: Option<Cluster>,
     pub jobs: Jobs,
     pub log: Log,
 }
@@ -193,6 +196,7 @@ impl Default for Config {
             retention: Retention { approve_above_items: 1_000, approve_above_percent: 5 },
             backup: Backup::default(),
             mirror: Mirror { directory: None, on_failure: OnFailure::Stop, anew: false },
+            cluster: None,
             jobs: Jobs::default(),
             log: Log { filter: "info,fjall=warn,lsm_tree=warn".to_owned() },
         }
@@ -241,6 +245,7 @@ impl Config {
         self.check_exposure(&mut problems);
         self.check_ledger(&mut problems);
         self.check_limits(&mut problems);
+        self.check_cluster(&mut problems);
         self.jobs.check(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }

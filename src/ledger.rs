@@ -37,6 +37,7 @@ pub mod witness;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::durable;
@@ -120,6 +121,9 @@ pub enum Error {
     Behind { size: u64 },
     #[error("the keyring has no key to sign checkpoints with: {0}")]
     NoKey(String),
+    /// Another node has signed for a tree that this one does not have, yet or at all.
+    #[error("another node has published {0}")]
+    Fenced(String),
     #[error("the ledger follows the log no more: {0}")]
     Stopped(String),
 }
@@ -141,6 +145,17 @@ pub trait Keys: Send + Sync {
     fn signers(&self, origin: &str) -> Result<Vec<Signer>, Error>;
 }
 
+/// What several nodes ask that could sign for the same log, before a signature leaves any of them.
+#[async_trait]
+pub trait Fence: std::fmt::Debug + Send + Sync {
+    /// Lets a checkpoint pass if it contradicts none that has passed; `at` gives the root that the caller's tree
+    /// had at an earlier size.
+    async fn pass(&self, checkpoint: &tlog::Checkpoint, at: &RootAt<'_>) -> Result<(), Error>;
+}
+
+/// The root of a tree when it had so many leaves.
+pub type RootAt<'a> = dyn Fn(u64) -> Result<Hash, Error> + Send + Sync + 'a;
+
 /// How a ledger is kept.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -151,6 +166,8 @@ pub struct Options {
     /// The operator says that the outside copy is lost for good: what was published is copied there.
     pub outside_lost: bool,
     pub witnesses: Option<Witnesses>,
+    /// `None` where nobody else could sign.
+    pub fence: Option<Arc<dyn Fence>>,
 }
 
 /// The tree, its hashes, and what was published of it.

@@ -6,6 +6,7 @@ pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod copying;
 pub mod dirlock;
 pub mod disk;
 pub mod domain;

@@ -5,6 +5,8 @@
 //! drains, closes the log last and lets go of the directory. A crash loses what the log says a
 //! crash loses.
 
+pub mod cluster;
+pub mod ground;
 pub mod listen;
 pub mod node;
 pub mod stores;
@@ -44,8 +46,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk::{FileSystem, Probe};
-use crate::jobs::{Driver, HoldsLock};
-use crate::ledger::Ledger;
+use crate::jobs::Driver;
 use crate::telemetry::exporter;
 use crate::telemetry::request::RequestIds;
 
@@ -167,13 +168,17 @@ impl Server {
         };
         if config.ledger.checkpoint_interval_ms > 0 {
             let interval = Duration::from_millis(config.ledger.checkpoint_interval_ms);
-            tasks.run(publish(Arc::clone(&node.ledger), interval));
+            tasks.run(publish(Arc::clone(&node), interval));
         }
 
         let (stop, stopping) = watch::channel(false);
         let gate = Arc::new(gate(stopping.clone()));
-        // Whoever has the node holds the lock of its directory.
-        let jobs = Driver::new(Arc::clone(&node.app), crate::jobs::all(), &config.jobs, Arc::new(HoldsLock))?;
+        let jobs = Driver::new(
+            Arc::clone(&node.app),
+            crate::jobs::all(),
+            &config.jobs,
+            Arc::clone(&node.ground.leader),
+        )?;
         let jobs = Arc::new(jobs);
         let routes = routes(config, &node, &jobs, &gate, &stopping)?;
         let seen = Arc::clone(&node);
@@ -245,20 +250,21 @@ fn watched(task: JoinHandle<anyhow::Result<()>>) -> (JoinHandle<anyhow::Result<(
     (task, watching)
 }
 
-/// Publishes a checkpoint at every interval in which the log grew. Witnesses are asked beside it, so
+/// Publishes a checkpoint at every interval in which the log grew, on the node that leads. Witnesses are asked beside it, so
 /// that a slow one delays no signature.
-async fn publish(ledger: Arc<Ledger>, interval: Duration) {
+async fn publish(node: Arc<Node>, interval: Duration) {
+    let ledger = &node.ledger;
     let mut asking: Option<JoinHandle<()>> = None;
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if ledger.diverged().is_some() {
+        if ledger.diverged().is_some() || !node.ground.fleet.leads() {
             continue;
         }
         match ledger.publish().await {
             Ok(_) if asking.as_ref().is_none_or(JoinHandle::is_finished) => {
-                let ledger = Arc::clone(&ledger);
+                let ledger = Arc::clone(ledger);
                 asking = Some(tokio::spawn(async move { ledger.ask_witnesses().await }));
             }
             Ok(_) => {}

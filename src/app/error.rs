@@ -348,6 +348,7 @@ impl From<ledger::Error> for Error {
             ledger::Error::NoKey(_)
             | ledger::Error::Io { .. }
             | ledger::Error::Behind { .. }
+            | ledger::Error::Fenced(_)
             | ledger::Error::Stopped(_) => Error::Unavailable {
                 reason: "ledger_unavailable",
                 what: "the ledger cannot do it now",

@@ -7,9 +7,10 @@ use std::str::FromStr;
 
 use toml::{Table, Value};
 
+use super::cluster::Hidden;
 use super::{
-    Access, Backup, Config, Data, Disk, Exports, Group, Jobs, Keys, Ledger, Limits, Log, Mirror, Outside,
-    Problems, Retention, Server, Tls,
+    Access, Backup, Cluster, Config, Data, Disk, Exports, Group, Jobs, Keys, Ledger, Limits, Log, Mirror,
+    Outside, Problems, Retention, Server, Tls,
 };
 
 /// Every key with its default and what it means.
@@ -204,6 +205,7 @@ impl Draft {
         };
         let (checkpoint_interval_ms, witness_timeout_ms) =
             (self.count("ledger.checkpoint_interval_ms"), self.count("ledger.witness_timeout_ms"));
+        let cluster = self.cluster();
         let plaintext = self.values["server.plaintext"].as_bool().unwrap_or(false);
         Some(Config {
             data,
@@ -231,9 +233,25 @@ impl Draft {
             retention,
             backup: Backup { directory: self.path("backup.directory") },
             mirror: Mirror { directory: self.path("mirror.directory"), on_failure: on_failure?, anew: false },
+            cluster,
             jobs: Jobs::read(&self.values),
             log: Log { filter: self.text("log.filter") },
         })
+    }
+
+    /// There is one where either of its stores is named; that both are is checked with the rest.
+    fn cluster(&mut self) -> Option<Cluster> {
+        let (kurrentdb, postgres) = (self.text("cluster.kurrentdb"), self.text("cluster.postgres"));
+        let cluster = Cluster {
+            kurrentdb: Hidden(kurrentdb),
+            postgres: Hidden(postgres),
+            postgres_password: self.path("cluster.postgres_password"),
+            postgres_ca: self.path("cluster.postgres_ca"),
+            connections: self.count("cluster.connections"),
+            schema: self.text("cluster.schema"),
+            patience_ms: self.count("cluster.patience_ms"),
+        };
+        (!cluster.kurrentdb.0.is_empty() || !cluster.postgres.0.is_empty()).then_some(cluster)
     }
 
     fn text(&self, key: &str) -> String {

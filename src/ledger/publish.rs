@@ -52,7 +52,12 @@ impl Ledger {
             }
         }
         let signers = self.keys.signers(&origin)?;
-        let signed = Arc::new(Checkpoint { origin, size, root }.signed(&signers)?);
+        let checkpoint = Checkpoint { origin, size, root };
+        if let Some(fence) = &self.options.fence {
+            let at = |size: u64| Ok(edge_at(size, &self.hashes)?.root());
+            tokio::runtime::Handle::current().block_on(fence.pass(&checkpoint, &at))?;
+        }
+        let signed = Arc::new(checkpoint.signed(&signers)?);
         self.keep_point(&point)?;
         self.keep(&signed)?;
         tracing::debug!(size, "checkpoint published");

@@ -60,6 +60,7 @@ impl Place {
             outside: self.outside(),
             outside_lost: false,
             witnesses: self.witnesses.clone(),
+            fence: None,
         }
     }
 

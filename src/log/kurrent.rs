@@ -6,7 +6,8 @@
 //! follower has numbered the event, so that a lost answer is never guessed at. While no node of the cluster
 //! can be reached, what was numbered is read from the local copy, and appends wait within their patience.
 //!
-//! Not promised: that a batch which is answered `Unknown` is not stored later; whoever brings its events again
+//! Not promised: that a batch whose headers are longer than one append may be (`gather.rs`) lies in one piece and is
+//! taken whole or not at all; that a batch which is answered `Unknown` is not stored later; whoever brings its events again
 //! gets the positions they have by then. Nothing here replicates: that is KurrentDB's doing and PostgreSQL's.
 //!
 //! A crash loses nothing that was acknowledged, and nothing that cannot be fetched again: the local copy may be
@@ -328,11 +329,9 @@ impl Log for Kurrent {
             }
         }
         if !to_send.is_empty() {
-            let brought = Brought::new(number, to_send);
-            let sent = brought.map(|brought| self.bring(brought));
-            if !matches!(sent, Ok(true)) {
+            if !self.bring(Brought::parts(number, to_send)) {
                 self.waiting.give_up(number);
-                return Err(sent.err().unwrap_or(CLOSED));
+                return Err(CLOSED);
             }
         }
         match tokio::time::timeout_at(deadline, answer).await {
@@ -426,9 +425,10 @@ impl Log for Kurrent {
 const CLOSED: Error = Error::Unavailable { reason: "the log is closed", source: None };
 
 impl Kurrent {
-    fn bring(&self, brought: Brought) -> bool {
+    fn bring(&self, parts: Vec<Brought>) -> bool {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.as_ref().is_some_and(|running| running.brought.send(brought).is_ok())
+        let Some(running) = &*running else { return false };
+        parts.into_iter().all(|part| running.brought.send(part).is_ok())
     }
 
     fn unavailable(&self) -> Error {

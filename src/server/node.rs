@@ -19,26 +19,24 @@ use crate::export::shelf::Shelf;
 use crate::ledger::tlog::Policy;
 use crate::ledger::witness::Witnesses;
 use crate::ledger::{self, Ledger, http};
-use crate::log::segments::{self, Segments};
-use crate::log::{self, Log};
-use crate::mirror;
+use crate::log;
 use crate::telemetry::metrics;
 use crate::vault::keyring::{self, Keyring};
-use crate::vault::sqlite;
 use crate::views::{self, Views};
 use anyhow::Context;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stores;
+use super::cluster;
+use super::ground::{self, Ground};
 
 /// The variable that may hold the keyring's text, where there is no safe place for a file.
 pub const KEYRING_VARIABLE: &str = "CUSTODY_KEYRING";
 /// The stores of one data directory, open, with the use cases on them.
 pub struct Node {
     pub app: Arc<App>,
-    log: Arc<Segments>,
+    pub(super) ground: Ground,
     views: Arc<Views>,
     pub(super) keyring: Arc<Keyring>,
     reserve: Arc<Reserve>,
@@ -81,29 +79,25 @@ impl Node {
         let directory = &config.data.directory;
         let lock = DirLock::take(directory)?;
         let keyring = Arc::new(open_keyring(config, clock.now())?);
-        keyring.ensure_index_epoch(clock.now())?;
-        let mirror = mirror_of(config)?;
-        // Before the log: a vault that is older than its mirror must not get the mirror's newer records.
-        let vault = open_vault(config, &keyring, clock, mirror.clone())?;
-        let mut options = segments::Options::new(directory.join("log"));
-        options.queue_bytes = usize::try_from(config.limits.log_queue_bytes)?;
-        options.mirror = mirror;
-        let log = Arc::new(Segments::open(options).context("the log cannot be opened")?);
+        let rule = Rule { bytes: config.disk.reserve_bytes, percent: config.disk.reserve_percent };
+        let ground = match &config.cluster {
+            None => ground::embedded(config, &keyring, clock)?,
+            Some(cluster) => cluster::open(config, cluster, &keyring, clock)?,
+        };
+        let log = &ground.log;
         // Before anything else sees the log: what was published decides whether it may be written.
-        let ledger = open_ledger(config, &log, &keyring)?;
+        let ledger = open_ledger(config, &ground, &keyring)?;
         let mut options = views::Options::new(directory.join("views"));
         options.cache_bytes = config.limits.views_memory_bytes;
         options.erased = tombs(config).all().context("the tombs of the erased in the outside copy")?;
         let keys = Arc::new(KeyringIndex(Arc::clone(&keyring)));
-        let views = Views::open(options, Arc::clone(&log) as Arc<dyn Log>, keys)
-            .context("the views cannot be opened")?;
-        let rule = Rule { bytes: config.disk.reserve_bytes, percent: config.disk.reserve_percent };
+        let views = Views::open(options, Arc::clone(log), keys).context("the views cannot be opened")?;
         let reserve = Arc::new(Reserve::new(probe, rule));
         reserve.look();
         let ports = Ports {
             clock: Arc::clone(clock),
-            log: Arc::clone(&log) as Arc<dyn Log>,
-            vault: Arc::clone(&vault) as Arc<dyn crate::vault::Vault>,
+            log: Arc::clone(log),
+            vault: Arc::clone(&ground.vault),
             views: Arc::clone(&views),
             keyring: Arc::clone(&keyring),
             reserve: Arc::clone(&reserve),
@@ -114,21 +108,15 @@ impl Node {
                 config.backup_path(),
                 config.keys.kek_keep_days,
                 rule,
-                Arc::new(stores::Embedded {
-                    data: directory.clone(),
-                    log: Arc::clone(&log),
-                    vault: Arc::clone(&vault),
-                }),
+                Arc::clone(&ground.backup),
             ),
+            fleet: Arc::clone(&ground.fleet),
             keys: key_life(&config.keys)?,
             thresholds: Thresholds {
                 items: config.retention.approve_above_items,
                 percent: config.retention.approve_above_percent,
             },
-            mirror: config.mirror.directory.as_ref().map(|_| {
-                Arc::new(stores::Mirrors::new(Arc::clone(&log), Arc::clone(&vault)))
-                    as Arc<dyn crate::app::mirror::Mirror>
-            }),
+            mirror: ground.mirror.clone(),
         };
         let mut house = house(config)?;
         if let Some(origin) = ledger.first_origin() {
@@ -136,7 +124,7 @@ impl Node {
         }
         let app = App::new(ports, house)?;
         tokio::spawn(Arc::clone(&ledger).follow());
-        Ok(Node { app: Arc::new(app), log, views, keyring, reserve, ledger, _lock: lock })
+        Ok(Node { app: Arc::new(app), ground, views, keyring, reserve, ledger, _lock: lock })
     }
 
     /// The same for a log that lost its end. Views that have seen more than it has are of no use to
@@ -155,7 +143,7 @@ impl Node {
 
     /// Whether events can be recorded and asked about now; if not, why.
     pub(super) fn ready(&self) -> Result<(), String> {
-        match self.log.status().read_only.or_else(|| self.ledger.diverged()) {
+        match self.ground.log.status().read_only.or_else(|| self.ledger.diverged()) {
             Some(why) => Err(format!("the log is read-only: {why}")),
             None => self.views.stale().map_or(Ok(()), |why| Err(format!("the views are stale: {why}"))),
         }
@@ -164,7 +152,7 @@ impl Node {
     /// What a second brings: room on the disk, alarms, gauges. Blocks.
     pub(super) fn look(&self) {
         self.reserve.look();
-        let (log, ledger) = (self.log.status(), self.ledger.status());
+        let (log, ledger) = (self.ground.log.status(), self.ledger.status());
         self.app.look_for_alarms(&log, &ledger);
         self.set_gauges(&log, &ledger);
     }
@@ -195,14 +183,17 @@ impl Node {
     /// never reached the log, exports and backups that were kept long enough. What runs by a calendar is a
     /// job's (`jobs`).
     pub(super) async fn tend(&self, now: Timestamp) -> anyhow::Result<()> {
-        if self.keyring.ensure_index_epoch(now)? {
+        if self.ground.owns_keyring && self.keyring.ensure_index_epoch(now)? {
             self.app.changed_keys();
             tracing::info!("a new quarter has its index key: copy the keyring to where its copies are kept");
         }
-        self.app.settle_pending().await?;
         self.app.expire_exports().await?;
         self.app.resume_erasures().await;
         self.app.expire_backups().await?;
+        if self.ground.fleet.leads() {
+            self.app.settle_pending().await?;
+            self.ground.tidy(now).await?;
+        }
         Ok(self.app.look_at_vault().await?)
     }
 
@@ -223,40 +214,21 @@ impl Node {
             tracing::warn!(%error, "the ledger's hashes could not be synced");
         }
         self.views.close();
-        self.log.close().context("the log could not be closed")
+        self.ground.close()
     }
 }
 
-fn open_vault(
-    config: &Config,
-    keyring: &Arc<Keyring>,
-    clock: &Arc<dyn Clock>,
-    mirror: Option<mirror::Options>,
-) -> anyhow::Result<Arc<sqlite::Vault>> {
-    let directory = &config.data.directory;
-    // A crash during a backup may have left keys there that are to be destroyed now.
-    stores::forget_snapshot(directory).context("a snapshot of the vault")?;
-    let options = sqlite::Options {
-        // An entry per identifier, holder and association of a person.
-        cache_entries: usize::try_from(config.limits.people_cached)?.saturating_mul(2),
-        mirror,
-        ..Default::default()
-    };
-    sqlite::Vault::open(&directory.join("vault"), Arc::clone(keyring), Arc::clone(clock), options)
-        .map(Arc::new)
-        .context("the vault cannot be opened")
-}
-
 /// Opens the ledger and compares it with what was published. Blocks.
-fn open_ledger(config: &Config, log: &Arc<Segments>, keyring: &Arc<Keyring>) -> anyhow::Result<Arc<Ledger>> {
+fn open_ledger(config: &Config, ground: &Ground, keyring: &Arc<Keyring>) -> anyhow::Result<Arc<Ledger>> {
     let options = ledger::Options {
         dir: config.data.directory.join("ledger"),
         outside: config.outside_path(),
         outside_lost: config.outside.declared_lost,
         witnesses: witnesses(&config.ledger)?,
+        fence: ground.fence.clone(),
     };
     let keys = Arc::new(KeyringSigners(Arc::clone(keyring)));
-    let opening = Ledger::open(options, Arc::clone(log) as Arc<dyn Log>, keys);
+    let opening = Ledger::open(options, Arc::clone(&ground.log), keys);
     let ledger = tokio::runtime::Handle::current().block_on(opening).context("the ledger")?;
     let stated = config.group.origin.as_str();
     if let Some(first) = ledger.first_origin().filter(|first| first != stated) {
@@ -267,14 +239,6 @@ fn open_ledger(config: &Config, log: &Arc<Segments>, keyring: &Arc<Keyring>) -> 
         );
     }
     Ok(ledger)
-}
-
-/// Where the second copy lies, if there is to be one.
-fn mirror_of(config: &Config) -> anyhow::Result<Option<mirror::Options>> {
-    let Some(directory) = &config.mirror.directory else { return Ok(None) };
-    let place = mirror::Place::of(&config.data.directory, directory, config.mirror.anew)
-        .with_context(|| format!("the mirror {} cannot be begun", directory.display()))?;
-    Ok(Some(mirror::Options { place, on_failure: config.mirror.on_failure }))
 }
 
 fn exports(config: &Config) -> anyhow::Result<Exports> {

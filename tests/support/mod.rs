@@ -10,4 +10,5 @@ pub mod preload;
 pub mod python;
 pub mod rewind;
 pub mod server;
+pub mod stand_in;
 pub mod trace;

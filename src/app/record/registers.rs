@@ -17,7 +17,7 @@ impl App {
         new: Vec<Checked>,
         now: Timestamp,
         answers: &mut Answers,
-    ) -> (Vec<Checked>, Option<tokio::sync::MutexGuard<'_, ()>>) {
+    ) -> (Vec<Checked>, Option<gate::Registering<'_>>) {
         if !new.iter().any(|checked| asks_registers(checked.event.body.event_type())) {
             return (new, None);
         }

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::entry::{leaf, metadata, stored_id};
 use super::waiting::Waiting;
+use crate::log::NewRecord;
 use crate::log::sidecars::{NewSidecar, Sidecars};
-use crate::log::{Error, NewRecord};
 
 /// What one append may hold: servers up to 25.0 take 1 MiB, with what they count beside the events.
 pub const APPEND_BYTES: usize = 960 << 10;
@@ -36,7 +36,7 @@ pub struct Outgoing {
     pub metadata: Bytes,
 }
 
-/// A batch on its way.
+/// A batch on its way, or a part of one that is too long for one append.
 pub struct Brought {
     pub batch: u64,
     pub events: Vec<Outgoing>,
@@ -45,24 +45,26 @@ pub struct Brought {
 }
 
 impl Brought {
-    /// Refused is what no append can hold.
-    pub fn new(batch: u64, records: Vec<NewRecord>) -> Result<Brought, Error> {
-        let mut brought = Brought { batch, events: Vec::new(), sidecars: Vec::new(), bytes: 0 };
+    /// In order; one where one append can hold it all.
+    pub fn parts(batch: u64, records: Vec<NewRecord>) -> Vec<Brought> {
+        let mut parts: Vec<Brought> = Vec::with_capacity(1);
         for record in records {
             let metadata = metadata(&record);
-            brought.bytes += record.header.len() + metadata.len() + OVERHEAD;
+            let bytes = record.header.len() + metadata.len() + OVERHEAD;
+            if parts.last().is_none_or(|part| part.bytes + bytes > APPEND_BYTES) {
+                parts.push(Brought { batch, events: Vec::new(), sidecars: Vec::new(), bytes: 0 });
+            }
+            let Some(part) = parts.last_mut() else { continue };
+            part.bytes += bytes;
             let id = stored_id(&record.emitter, &record.event_id);
-            brought.events.push(Outgoing { batch, id, data: record.header.clone(), metadata });
+            part.events.push(Outgoing { batch, id, data: record.header.clone(), metadata });
             if !record.pieces.is_empty() {
                 let leaf = leaf(&record.header);
                 let NewRecord { emitter, event_id, pieces, .. } = record;
-                brought.sidecars.push(NewSidecar { leaf, emitter, event_id, pieces });
+                part.sidecars.push(NewSidecar { leaf, emitter, event_id, pieces });
             }
         }
-        if brought.bytes > APPEND_BYTES {
-            return Err(Error::Refused("the headers of the batch are longer than the cluster takes at once"));
-        }
-        Ok(brought)
+        parts
     }
 }
 
