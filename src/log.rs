@@ -10,6 +10,7 @@ pub mod contract;
 pub mod faulty;
 pub mod memory;
 pub mod segments;
+pub mod sidecars;
 
 use async_trait::async_trait;
 use bytes::Bytes;
