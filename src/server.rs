@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod ground;
 pub mod listen;
 pub mod node;
+pub mod shared;
 pub mod stores;
 pub mod tiles;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::app::access::Caller;
 use crate::app::error::Error;
+use crate::app::fleet::Turn;
 use crate::app::record::Receipt;
 use crate::domain::event::catalogue::{LogOpened, RecordsRead};
 use crate::domain::event::{ActorKind, Body, Envelope, Event, Person, ReadLevel, Role};
@@ -33,6 +34,11 @@ impl App {
     /// The log's first event names the house. Does nothing where the log has begun.
     pub async fn open_house(&self) -> Result<(), Error> {
         if self.log.head() > 0 {
+            return Ok(());
+        }
+        // Two nodes of a cluster may start at once.
+        let _alone = self.fleet.exclude(Turn::Register).await?;
+        if self.log.latest().await? > 0 {
             return Ok(());
         }
         let body = LogOpened {

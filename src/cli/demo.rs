@@ -22,6 +22,7 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::init;
 use crate::cli::output::Output;
 use crate::cli::report::{self, Language};
+use crate::cli::serve;
 use crate::clock::{Clock, ManualClock, Stopwatch};
 use crate::config::layers::Layers;
 use crate::pb;
@@ -38,6 +39,9 @@ pub struct Demo {
     /// Where the demo's data lie; its keyring lies beside it
     #[arg(long, value_name = "DIR", default_value = "custody-demo")]
     data_dir: PathBuf,
+    /// Configuration file, such as deploy/cluster.toml; where the data lie and whose they are is the demo's own
+    #[arg(long, env = "CUSTODY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// People in the story
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     people: u64,
@@ -108,7 +112,9 @@ async fn start(demo: &Demo, clock: &ManualClock) -> Result<Running, Failure> {
         ("disk.reserve_bytes", "0".to_owned()),
         ("disk.reserve_percent", "0".to_owned()),
     ];
-    let mut layers = Layers::default();
+    let file = Layers::default().file(demo.config.as_deref()).map_err(Failure::configuration)?;
+    let mut layers =
+        file.environment(serve::environment().filter(|(name, _)| name.starts_with("CUSTODY_CLUSTER_")));
     for (key, value) in flags {
         layers = layers.flag(key, value);
     }

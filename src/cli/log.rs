@@ -11,13 +11,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
 use crate::cli::serve::Settings;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, SystemClock};
 use crate::config::Config;
 use crate::copying::{self, Copied, Step};
 use crate::dirlock::DirLock;
 use crate::log::Log as Port;
 use crate::log::segments::{self, Segments};
-use crate::server::cluster;
+use crate::server::shared;
 
 #[derive(Debug, Subcommand)]
 pub enum Log {
@@ -122,7 +122,7 @@ fn told_whole(error: &copying::Error) -> String {
 /// One side, open.
 enum Open {
     Embedded(Arc<Segments>),
-    Cluster(cluster::Shared),
+    Cluster(shared::Shared),
 }
 
 impl Open {
@@ -137,10 +137,12 @@ impl Open {
             }
             Side::Cluster => {
                 let cluster = config.cluster.as_ref().ok_or_else(|| {
-                    Failure::configuration("the configuration names no cluster: set cluster.kurrentdb and cluster.postgres")
+                    let why =
+                        "the configuration names no cluster: set cluster.kurrentdb and cluster.postgres";
+                    Failure::new(Exit::Configuration, why)
                 })?;
-                let shared = cluster::Shared::open(config, cluster).await;
-                shared.map(Open::Cluster).map_err(|why| Failure::configuration(format_args!("{why:#}")))
+                let shared = shared::Shared::open(config, cluster, Arc::new(SystemClock)).await;
+                shared.map(Open::Cluster).map_err(Failure::configuration)
             }
         }
     }

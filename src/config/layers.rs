@@ -315,6 +315,33 @@ mod tests {
     }
 
     #[test]
+    fn every_shipped_file_can_be_used() {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let is_toml = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "toml");
+        let files = std::fs::read_dir(deploy).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<PathBuf> = files.filter(is_toml).collect();
+        assert!(files.iter().any(|path| path.ends_with("cluster.toml")));
+        for path in files {
+            let config = Layers::default().file(Some(&path)).unwrap().load();
+            assert!(config.is_ok(), "{}: {}", path.display(), config.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_whole_and_leaves_to_others_what_is_theirs() {
+        let half =
+            with_file("[cluster]\nkurrentdb = \"esdb://u:s3cret@a\"\n[mirror]\ndirectory = \"/m\"\n").load();
+        let all = half.unwrap_err().to_string();
+        for part in ["cluster.postgres", "mirror.directory", "keys.kek_days"] {
+            assert!(all.contains(part), "{part} is missing in\n{all}");
+        }
+        assert!(!all.contains("s3cret"));
+        let whole = "[cluster]\nkurrentdb = \"esdb://u:s3cret@a\"\npostgres = \"postgres://b\"\n[keys]\nkek_days = 0\n";
+        let config = with_file(whole).load().unwrap();
+        assert!(config.cluster.is_some() && !format!("{config:?}").contains("s3cret"));
+    }
+
+    #[test]
     fn every_key_of_the_default_file_is_explained() {
         let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
         for section in lines.split(|line| line.is_empty()).skip(1) {

@@ -4,32 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use custody::domain::event::AsideReason;
-use custody::domain::event::catalogue::RecordSetAside;
 use custody::log::contract::{self, Storage, event_id, record};
 use custody::log::faulty::{Call, Fault, Faulty};
-use custody::log::kurrent::{Aside, Kurrent, Nodes, Options, SetAside, Why};
+use custody::log::kurrent::{Kurrent, Nodes, Options};
 use custody::log::sidecars::Sidecars;
 use custody::log::sidecars::memory::MemorySidecars;
-use custody::log::{Error, Log, NewRecord, Outcome};
-use custody::record::aside;
+use custody::log::{Error, Log, Outcome};
 use tempfile::TempDir;
 
 use super::support::stand_in::Cluster;
-
-/// What stands in the place of what does not count.
-fn set_aside() -> Arc<SetAside> {
-    Arc::new(|set: &Aside| {
-        let (reason, first_position) = match set.why {
-            Why::Repeats(first) => (AsideReason::Repeats, Some(first)),
-            Why::Unreadable => (AsideReason::Unreadable, None),
-        };
-        let body = RecordSetAside { reason: Some(reason), first_position, leaf: Some(set.leaf) };
-        let (group, custody) = ("g".parse().unwrap(), "custody".parse().unwrap());
-        let header = aside::header(&group, &custody, (set.id, set.at), body).unwrap();
-        Ok(NewRecord { emitter: custody, event_id: set.id, header, pieces: Vec::new() })
-    })
-}
 
 /// One node's place in a cluster.
 struct Place {
@@ -57,7 +40,7 @@ impl Place {
             prefix: "custody-g-".to_owned(),
             queue_bytes: 16 << 20,
             patience: self.patience,
-            set_aside: set_aside(),
+            set_aside: custody::server::shared::set_aside("g".parse().unwrap()).unwrap(),
         };
         Kurrent::open(options, Arc::clone(&self.sidecars)).await.map(Arc::new)
     }
