@@ -1,3 +1,5 @@
+//! Two who disagree, in every order; against the server of the tests.
+
 use super::*;
 use crate::postgres::throwaway;
 

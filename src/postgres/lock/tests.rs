@@ -1,3 +1,5 @@
+//! Leaders and critical sections; against the server of the tests, or one that is paused and killed.
+
 use super::*;
 use crate::postgres::Options;
 use crate::postgres::throwaway::{self, Server, Setup};
