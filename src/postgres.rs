@@ -11,6 +11,9 @@
 //! (`Error::Unanswered`).
 
 mod error;
+pub mod fence;
+pub mod kept;
+pub mod lock;
 mod migrate;
 #[cfg(any(test, feature = "testing"))]
 pub mod throwaway;

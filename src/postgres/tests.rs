@@ -1,3 +1,5 @@
+//! Sessions, migrations, errors, outages, TLS; against servers of the tests.
+
 use super::throwaway::{self, Server, Setup};
 use super::*;
 

@@ -5,6 +5,7 @@ pub mod crash;
 pub mod desk;
 pub mod due;
 pub mod events;
+pub mod fleet;
 pub mod journal;
 pub mod preload;
 pub mod python;

@@ -33,13 +33,18 @@ impl Served {
 
     /// The command line of a server for `data`, to be added to.
     pub fn command(data: &Path) -> Command {
+        Served::command_with(data, &data.with_extension("keyring"))
+    }
+
+    /// The same with a keyring that lies elsewhere.
+    pub fn command_with(data: &Path, keyring: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
         command
             .arg("serve")
             .arg("--data-dir")
             .arg(data)
             .arg("--keyring")
-            .arg(data.with_extension("keyring"))
+            .arg(keyring)
             .args(["--listen", "127.0.0.1:0", "--metrics", "off"])
             // Tests run on machines whose disks are nearly full, too.
             .args(["--set", "disk.reserve_bytes=0", "--set", "disk.reserve_percent=0"]);

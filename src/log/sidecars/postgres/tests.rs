@@ -1,3 +1,5 @@
+//! The contract, the search of raw bytes, outages; against a server of the tests.
+
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::log::sidecars::contract::{self, Storage, leaf, scrubbed_in_the_end, sidecar};
