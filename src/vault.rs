@@ -216,6 +216,12 @@ pub trait Vault: rotation::Rotation + scrub::Scrub + Send + Sync {
     /// no next. Holds up nobody who writes.
     async fn check(&self, from: check::Cursor) -> Result<check::Step, Error>;
 
+    /// Returns when nobody else may still use what this vault's last change ended: where several share one
+    /// database, every other one that lives has seen the change, or may not use what it remembers any more.
+    async fn forgotten_everywhere(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Those of them that are not here, or whose keys are destroyed.
     async fn absent(&self, subjects: &[SubjectId]) -> Result<Vec<SubjectId>, Error>;
 

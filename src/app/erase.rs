@@ -19,6 +19,7 @@ mod certificate;
 mod evidence;
 mod letter;
 mod needless;
+mod others;
 mod rest;
 mod sealed;
 mod steps;

@@ -189,6 +189,7 @@ impl Node {
         }
         self.app.expire_exports().await?;
         self.app.resume_erasures().await;
+        self.app.follow_erasures().await?;
         self.app.expire_backups().await?;
         if self.ground.fleet.leads() {
             self.app.settle_pending().await?;

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::log::PieceRef;
 use crate::record::{Header, tomb};
 use crate::views::ask::Ask;
+use crate::views::codec::Malformed;
 use crate::views::decode::Decoder;
 use crate::views::erased::{self, Erased};
 use crate::views::group::Resolver;
@@ -85,6 +86,19 @@ impl Ask {
             views.push(EventView::read_of(&self.reading, &mut decoder, record, Some(subject), of)?);
         }
         Ok(views)
+    }
+
+    /// Every tomb that the log knows, and whether what proves consents and cases is kept still.
+    pub fn all_erased(&self) -> Result<Vec<(Digest, bool)>, Error> {
+        let mut found = Vec::new();
+        for (key, row) in erased::rows(&self.reading)? {
+            let row = Erased::decode(&row)?;
+            let tomb = key.last_chunk::<32>().ok_or(Malformed("tomb"))?;
+            if row.accepted.is_some() {
+                found.push((Digest(*tomb), row.kept && row.evidence_ended.is_none()));
+            }
+        }
+        Ok(found)
     }
 
     /// What the views know of a tomb.

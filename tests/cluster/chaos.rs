@@ -43,8 +43,10 @@ impl Dice {
 
 #[test]
 fn nothing_is_lost_doubled_or_brought_back_while_nodes_die() {
-    let seconds = std::env::var("CUSTODY_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
-    let seed = std::env::var("CUSTODY_CHAOS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_130);
+    let seconds =
+        std::env::var("CUSTODY_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seed =
+        std::env::var("CUSTODY_CHAOS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_130);
     let story = Arc::new(Story {
         fleet: Fleet::start(STAND_INS, NODES),
         over: AtomicBool::new(false),
@@ -139,7 +141,9 @@ impl Story {
 
 /// Whether a client may, and should, send the same again.
 fn may_be_repeated(status: &tonic::Status) -> bool {
-    use tonic::Code::{Aborted, Cancelled, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown};
+    use tonic::Code::{
+        Aborted, Cancelled, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown,
+    };
     let codes = [Aborted, Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable];
     // A connection that breaks in the middle of an answer is one of these to the client's library.
     let broken = [Internal, Unknown].contains(&status.code()) && status.details().is_empty();
@@ -176,8 +180,8 @@ async fn erase(story: Arc<Story>) {
                 evidence_too: true,
                 ..Default::default()
             };
-            let asked = client.erasures().erase_subjects(request);
-            match tokio::time::timeout(Duration::from_secs(40), asked).await {
+            let mut erasures = client.erasures();
+            match tokio::time::timeout(Duration::from_secs(40), erasures.erase_subjects(request)).await {
                 Ok(Ok(_)) => break,
                 // Somebody else has carried it through by now.
                 Ok(Err(status)) if status.code() == tonic::Code::NotFound => break,
@@ -215,7 +219,11 @@ async fn check(story: &Story) {
             let events: Vec<pb::Event> = part.iter().map(|(event, _)| event.clone()).collect();
             for ((event, first), outcome) in part.iter().zip(send_all(client, &events).await.unwrap()) {
                 let again = receipt(&outcome);
-                assert!(again.duplicate, "{} was acknowledged at {} and is gone", event.event_id, first.position);
+                assert!(
+                    again.duplicate,
+                    "{} was acknowledged at {} and is gone",
+                    event.event_id, first.position
+                );
                 assert_eq!((again.position, &again.leaf_hash), (first.position, &first.leaf_hash));
             }
         }
@@ -235,7 +243,11 @@ async fn check(story: &Story) {
     for name in story.gone.lock().await.iter() {
         for client in &clients {
             let known = report(client, name, size - 1).await;
-            assert_eq!(known.as_ref().err().map(tonic::Status::code), Some(tonic::Code::NotFound), "{known:?}");
+            assert_eq!(
+                known.as_ref().err().map(tonic::Status::code),
+                Some(tonic::Code::NotFound),
+                "{known:?}"
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use custody::clock::SystemClock;
 use custody::log::contract::{self, Storage, event_id, record};
 use custody::log::faulty::{Call, Fault, Faulty};
 use custody::log::kurrent::{Kurrent, Nodes, Options};
@@ -24,7 +25,7 @@ struct Place {
 
 impl Place {
     fn new(cluster: Cluster) -> Place {
-        Place::beside(&Arc::new(cluster), &(Arc::new(MemorySidecars::default()) as Arc<dyn Sidecars>))
+        Place::beside(&Arc::new(cluster), &(MemorySidecars::new(Arc::new(SystemClock)) as Arc<dyn Sidecars>))
     }
 
     fn beside(cluster: &Arc<Cluster>, sidecars: &Arc<dyn Sidecars>) -> Place {

@@ -7,3 +7,4 @@ mod support;
 
 mod chaos;
 mod log;
+mod moving;

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::app::erase::work::Work;
 use crate::app::erase::{Erasure, PATIENCE, Times};
 use crate::app::error::Error;
+use crate::app::fleet::Turn;
 use crate::app::own::EMITTER;
 use crate::domain::event::catalogue::{IdentityErased, IdentityErasureAccepted};
 use crate::domain::event::{Body, List};
@@ -122,7 +123,7 @@ impl App {
         Ok(done)
     }
 
-    /// From *accepted* to the end of the keys, while nobody records anything: what the views find of the
+    /// From *accepted* to the end of the keys, while nobody records anything here: what the views find of the
     /// people then is everything, and nothing is attributed to them afterwards. Says where each *accepted*
     /// stands, and the position below which everything about them lies.
     async fn shred(
@@ -131,8 +132,9 @@ impl App {
         watch: &mut (dyn FnMut(Step) -> Result<(), Error> + Send),
     ) -> Result<(Vec<u64>, u64), Error> {
         self.views.wait_for(self.log.head(), PATIENCE).await?;
+        let _nobody_keeps = self.fleet.exclude(Turn::Keep).await?;
         let _nobody_records = self.recording.write().await;
-        self.views.wait_for(self.log.head(), PATIENCE).await?;
+        self.views.wait_for(self.log.latest().await?, PATIENCE).await?;
         self.leave_out_held(begun).await?;
         let mut accepted = Vec::with_capacity(begun.len());
         for work in begun.iter_mut() {
@@ -161,7 +163,9 @@ impl App {
             self.vault.detach(&kept).await?;
         }
         watch(Step::Shredded)?;
-        Ok((accepted, self.log.head()))
+        // Other nodes use what they remember of the people no more; what they were recording is in the log.
+        self.vault.forgotten_everywhere().await?;
+        Ok((accepted, self.log.latest().await?))
     }
 
     /// Whoever is under a hold by now is not erased, unless that has begun already (GDPR 17(3)(e), 18(2); PIPL 47).
@@ -245,7 +249,7 @@ impl App {
     }
 
     /// Rows that were removed stay in the views' files until these are written anew.
-    async fn renew_views(&self, subjects: &[SubjectId]) -> Result<(), Error> {
+    pub(super) async fn renew_views(&self, subjects: &[SubjectId]) -> Result<(), Error> {
         let renewing = async {
             loop {
                 let (views, subjects) = (Arc::clone(&self.views), subjects.to_vec());
