@@ -11,6 +11,7 @@ pub mod contract;
 pub mod keyring;
 pub mod rotation;
 pub mod scrub;
+mod sql;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -215,6 +216,12 @@ pub trait Vault: rotation::Rotation + scrub::Scrub + Send + Sync {
     /// One step of reading everything and saying what does not hold; from the default on until there is
     /// no next. Holds up nobody who writes.
     async fn check(&self, from: check::Cursor) -> Result<check::Step, Error>;
+
+    /// Returns when nobody else may still use what this vault's last change ended: where several share one
+    /// database, every other one that lives has seen the change, or may not use what it remembers any more.
+    async fn forgotten_everywhere(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Those of them that are not here, or whose keys are destroyed.
     async fn absent(&self, subjects: &[SubjectId]) -> Result<Vec<SubjectId>, Error>;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::tests::{Place, found, person, tiny, wrapped_keys};
 use super::*;
 use crate::domain::identity::{Identifier, Kind};
+use crate::vault::keyring::Class;
 use crate::vault::contract::{at, named, opening, using};
 use crate::vault::rotation::Rotation as _;
 use crate::vault::scrub::Scrub as _;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::harm::wrapped_in;
 use super::*;
+use crate::domain::id::SubjectId;
 use crate::clock::ManualClock;
 use crate::domain::identity::Kind;
 use crate::vault::contract::{self, at, named, opening, using};
