@@ -17,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod mirror;
 pub mod pb;
+pub mod postgres;
 pub mod record;
 pub mod server;
 pub mod sheet;

@@ -92,6 +92,14 @@ fn libraries_stay_in_their_adapters() {
         offenders("src", &["src/api", "src/cli", "src/server", "src/pb.rs"], &["tonic::", "use tonic"]),
     );
     nobody("one place reads cron expressions", offenders("src", &["src/jobs/schedule.rs"], &["cron::"]));
+    nobody(
+        "PostgreSQL is spoken in its own module and in the adapters that keep something there",
+        offenders(
+            "src",
+            &["src/postgres", "src/vault/postgres", "src/log/sidecars/postgres"],
+            &["tokio_postgres", "deadpool"],
+        ),
+    );
     nobody("SQL lives in the vault's adapter", offenders("src", &["src/vault/sqlite"], &["rusqlite"]));
     nobody(
         "spreadsheets are read and written in one place",
@@ -109,7 +117,8 @@ fn libraries_stay_in_their_adapters() {
 
 #[test]
 fn data_flows_one_way() {
-    let below = ["src/log", "src/vault", "src/views", "src/ledger", "src/record", "src/domain"];
+    let below =
+        ["src/log", "src/vault", "src/views", "src/ledger", "src/record", "src/domain", "src/postgres"];
     for folder in below {
         let words = ["crate::app", "crate::api", "crate::cli", "crate::server", "crate::jobs"];
         nobody("what is below does not know who stands above", offenders(folder, &[], &words));
@@ -121,6 +130,8 @@ fn data_flows_one_way() {
     nobody("the vault builds no records", offenders("src/vault", &[], &["crate::log", "crate::views"]));
     let others = ["crate::vault", "crate::views"];
     nobody("the ledger knows no people and no answers", offenders("src/ledger", &[], &others));
+    let others = ["crate::log", "crate::vault", "crate::views", "crate::ledger", "crate::record"];
+    nobody("the database knows nothing of what is kept in it", offenders("src/postgres", &[], &others));
     nobody("views hold no keys of people", offenders("src/views", &[], &["crate::vault"]));
     nobody(
         "an export is handed the keys it gives away",
