@@ -9,6 +9,7 @@
 pub mod check;
 pub mod contract;
 pub mod keyring;
+pub mod postgres;
 pub mod rotation;
 pub mod scrub;
 mod sql;
