@@ -26,9 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 use zeroize::Zeroizing;
 
 pub use error::Error;
@@ -222,6 +223,26 @@ impl Database {
         self.within(connect).await.map_err(Error::before_effect)
     }
 
+    /// As `connect_alone`, and hands over what the server says unasked: that somebody called, and its notices.
+    pub async fn connect_hearing(
+        &self,
+        hear: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
+        let connect = async {
+            match &self.tls {
+                Some(tls) => {
+                    let (client, connection) = self.config.connect(tls.clone()).await?;
+                    Ok((client, tokio::spawn(heard(connection, hear))))
+                }
+                None => {
+                    let (client, connection) = self.config.connect(NoTls).await?;
+                    Ok((client, tokio::spawn(heard(connection, hear))))
+                }
+            }
+        };
+        self.within(connect).await.map_err(Error::before_effect)
+    }
+
     /// Waits for an answer, but no longer than `patience`: a server may be cut off without anybody being told.
     pub async fn within<T>(
         &self,
@@ -254,6 +275,23 @@ where
 {
     if let Err(why) = connection.await {
         tracing::debug!(error = %Error::from(why), "a connection to PostgreSQL ended");
+    }
+}
+
+/// As `said`, for whoever wants to hear.
+async fn heard<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut hear: impl FnMut(AsyncMessage))
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(message) => hear(message),
+            Err(why) => {
+                tracing::debug!(error = %Error::from(why), "a connection to PostgreSQL ended");
+                return;
+            }
+        }
     }
 }
 

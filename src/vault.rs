@@ -9,8 +9,10 @@
 pub mod check;
 pub mod contract;
 pub mod keyring;
+pub mod postgres;
 pub mod rotation;
 pub mod scrub;
+mod sql;
 pub mod sqlite;
 
 use std::sync::Arc;

@@ -9,20 +9,11 @@
 //! Memory: about 320 bytes per cached identifier of a person (measured, `benches/resolve.rs`), of
 //! which the keys are shared by all identifiers of the person. `Options::cache_entries` bounds it.
 
-mod admin;
-mod cache;
-mod change;
 mod check;
-mod erase;
-mod hot;
-mod marks;
 mod mirror;
-mod port;
-mod rotate;
-mod rows;
 mod schema;
-mod seal;
 mod snapshot;
+mod store;
 mod sums;
 mod writer;
 
@@ -38,7 +29,7 @@ mod rotate_tests;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -46,24 +37,22 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::id::SubjectId;
 use crate::mirror::Standing;
-use crate::vault::keyring::{Class, Keyring};
-use crate::vault::{Error, Holder};
+use crate::vault::Error;
+use crate::vault::keyring::Keyring;
+use crate::vault::sql::cache::Cache;
+use crate::vault::sql::port::Store;
+use crate::vault::sql::rows::Db;
+use crate::vault::sql::{self, admin, closed, hot, rotate};
 
-use cache::{Cache, Known, Slot};
-use marks::Marker;
 use mirror::{Copy, Mirror};
-use rows::Db;
 pub use snapshot::check_copy;
-use writer::{Lazy, Request, Task, Txn};
+use writer::Request;
 
 /// The name of the file in the vault's directory.
 pub const FILE: &str = "vault.sqlite";
 /// Requests that may wait for the writer; more wait outside.
 const WAITING: usize = 1_024;
-/// Unsynced rows that may wait; more wake the writer.
-const LAZY: usize = 20_000;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -86,42 +75,19 @@ impl Default for Options {
 
 /// What the writer and the callers share.
 pub(crate) struct Shared {
-    keyring: Arc<Keyring>,
-    markers: RwLock<Markers>,
-    cache: Cache,
-    clock: Arc<dyn Clock>,
-    lazy: Mutex<Lazy>,
+    sql: sql::Shared,
     readers: Readers,
     /// The check's long look at the whole file, which a destruction calls off.
     checking: Mutex<Option<rusqlite::InterruptHandle>>,
-    no_bindings: Arc<[Known]>,
     /// Last, so that it goes after the connections.
     mirror: Option<Mirror>,
 }
 
-/// Keyed look-ups. Replaced as a whole, by the writer, when the keyring has others.
-struct Markers {
-    lookup: Arc<Marker>,
-    /// For what is asked in disputes only.
-    evidence: Arc<Marker>,
-}
+impl std::ops::Deref for Shared {
+    type Target = sql::Shared;
 
-impl Markers {
-    fn new(keyring: &Keyring) -> Result<Markers, Error> {
-        Ok(Markers {
-            lookup: Arc::new(Marker::new(keyring, Class::Lookup)?),
-            evidence: Arc::new(Marker::new(keyring, Class::EvidenceLookup)?),
-        })
-    }
-}
-
-impl Shared {
-    fn marker(&self) -> Arc<Marker> {
-        Arc::clone(&self.markers.read().unwrap_or_else(PoisonError::into_inner).lookup)
-    }
-
-    fn evidence_marker(&self) -> Arc<Marker> {
-        Arc::clone(&self.markers.read().unwrap_or_else(PoisonError::into_inner).evidence)
+    fn deref(&self) -> &sql::Shared {
+        &self.sql
     }
 }
 
@@ -147,7 +113,7 @@ impl Readers {
                 None => schema::open_reader(&self.path)?,
             };
             let transaction = connection.unchecked_transaction()?;
-            let outcome = read(&mut Db::new(&transaction, shared));
+            let outcome = read(&mut Db::reading(&*transaction, shared));
             transaction.finish()?;
             Ok((outcome, connection))
         })();
@@ -196,14 +162,9 @@ impl Vault {
             }
         })?;
         let shared = Arc::new(Shared {
-            markers: RwLock::new(Markers::new(&keyring)?),
-            keyring,
-            cache: Cache::new(options.cache_entries),
-            clock,
-            lazy: Mutex::default(),
+            sql: sql::Shared::new(keyring, clock, Cache::new(options.cache_entries))?,
             readers: Readers { path, idle: Mutex::default(), keep: options.readers },
             checking: Mutex::default(),
-            no_bindings: Arc::from([]),
             mirror,
         });
         hot::check_keys(&shared, &admin::counts(&connection)?)?;
@@ -224,17 +185,6 @@ impl Vault {
             })?;
         let waiting = Arc::new(Semaphore::new(WAITING));
         Ok(Vault { shared, requests: Some(requests), waiting, writer: Some(writer) })
-    }
-
-    /// Runs `work` in the writer's next transaction and waits for its commit.
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Txn<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let permit = Arc::clone(&self.waiting).acquire_owned().await.map_err(|_| closed())?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Write(Box::new(Task { work: Some(work), result: None, reply, permit })))?;
-        answer.await.map_err(|_| closed())?
     }
 
     /// Empties the write-ahead log: what was destroyed before is then in no file.
@@ -275,40 +225,30 @@ impl Vault {
         answer.await.map_err(|_| closed())?
     }
 
-    /// What the cache or the file knows may come from a commit that is not in the mirror yet: nobody may
-    /// record with it before.
-    async fn in_both(&self) -> Result<(), Error> {
-        match &self.shared.mirror {
-            Some(mirror) => mirror.in_both().await,
-            None => Ok(()),
-        }
-    }
-
     fn send(&self, request: Request) -> Result<(), Error> {
         self.requests.as_ref().and_then(|requests| requests.send(request).ok()).ok_or_else(closed)
     }
 
-    /// Runs `read` on a thread that may block.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&mut Db<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let shared = Arc::clone(&self.shared);
-        let task = tokio::task::spawn_blocking(move || shared.readers.with(&shared, read));
-        task.await.map_err(|_| closed())?
+    /// Key-encryption epochs that holders are still locked with, and how many. The others may be
+    /// removed from the keyring.
+    pub async fn epochs_in_use(&self) -> Result<Vec<(u32, u64)>, Error> {
+        self.read(|db| rotate::locked_with(db)).await
     }
 
-    /// A holder, also one of whom only the evidence is kept.
-    async fn anybody(&self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
-        if let Some(Slot::Holder(holder)) = self.shared.cache.get(&marks::place_of_subject(subject)) {
-            return Ok(holder);
+    /// Locks all holders with the active key-encryption key, in bounded batches between which
+    /// others are served. `progress` is told how many rows were passed. What was locked with older
+    /// keys is in no file when it returns. May be stopped and called again.
+    pub async fn rewrap(&self, mut progress: impl FnMut(u64) + Send) -> Result<(), Error> {
+        let (mut after, mut passed) = (0, 0);
+        loop {
+            let batch = self.write(move |txn| rotate::rewrap(txn, after)).await?;
+            passed += batch.passed;
+            progress(passed);
+            if batch.last {
+                return self.truncate().await;
+            }
+            after = batch.after;
         }
-        self.read(move |db| db.holder(subject)).await
-    }
-
-    /// Wakes the writer if much waits unsynced.
-    async fn relieve(&self) -> Result<(), Error> {
-        if self.shared.lazy().len() > LAZY { self.write(|_| Ok(())).await } else { Ok(()) }
     }
 }
 
@@ -320,15 +260,6 @@ impl Drop for Vault {
             let _ = writer.join();
         }
     }
-}
-
-/// Nobody without an identity key is one of the people any more.
-fn living(holder: Arc<Holder>) -> Result<Arc<Holder>, Error> {
-    if holder.identity.is_some() { Ok(holder) } else { Err(Error::NotFound) }
-}
-
-fn closed() -> Error {
-    Error::Unavailable { reason: "the vault's writer has stopped; restart custody", source: None }
 }
 
 /// The mirror's copy, if it can be reached. A vault that its mirror contradicts is not opened.

@@ -6,8 +6,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
+use super::schema;
 use super::sums::TABLES;
-use super::{rows, schema};
+use crate::vault::sql::rows;
 
 /// Runs statements on a vault that is closed. How many rows the last one changed.
 pub fn sql(file: &Path, statements: &str) -> u64 {

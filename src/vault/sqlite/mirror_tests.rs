@@ -3,6 +3,7 @@
 use super::harm::wrapped_in;
 use super::tests::{Place, person, tiny};
 use super::*;
+use crate::domain::id::SubjectId;
 use crate::domain::identity::Kind;
 use crate::mirror::{OnFailure, Options as MirrorOptions, Place as MirrorPlace};
 use crate::vault::Vault as _;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::tests::Place;
 use super::*;
+use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{self, Binding, Change, Fact, Owner, Question, Who};
 use crate::domain::identity::{Class, Identifier, Kind};
 use crate::vault::contract::{at, named, using};

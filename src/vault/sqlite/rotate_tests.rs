@@ -8,6 +8,7 @@ use super::tests::{Place, found, person, tiny, wrapped_keys};
 use super::*;
 use crate::domain::identity::{Identifier, Kind};
 use crate::vault::contract::{at, named, opening, using};
+use crate::vault::keyring::Class;
 use crate::vault::rotation::Rotation as _;
 use crate::vault::scrub::Scrub as _;
 use crate::vault::{Key, Vault as _};

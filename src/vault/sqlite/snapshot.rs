@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::{Vault, admin, closed, schema};
 use crate::vault::Error;
+use crate::vault::sql::port::Store as _;
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

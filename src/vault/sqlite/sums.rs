@@ -12,8 +12,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use sha2::{Digest, Sha256};
 
-use super::seal::corrupt;
 use crate::vault::Error;
+use crate::vault::sql::seal::corrupt;
 
 /// Tables and their columns. One that is missing here is not covered; a test
 /// compares with the file.

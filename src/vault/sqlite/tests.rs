@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::harm::wrapped_in;
 use super::*;
 use crate::clock::ManualClock;
+use crate::domain::id::SubjectId;
 use crate::domain::identity::Kind;
 use crate::vault::contract::{self, at, named, opening, using};
 use crate::vault::keyring::{Class, Source};
@@ -448,9 +449,9 @@ async fn a_full_disk_refuses_new_people_serves_the_known_and_ends_by_itself() {
     let known = named(Kind::Account, "known");
     let first = person(&vault, opening(std::slice::from_ref(&known), 10)).await;
     let pages = async |most: &'static str| {
-        let set = move |txn: &mut writer::Txn<'_>| {
+        let set = move |txn: &mut sql::txn::Txn<'_>| {
             let sql = format!("PRAGMA max_page_count = {most}");
-            Ok(txn.db.connection.query_row(&sql, [], |row| row.get::<_, i64>(0))?)
+            txn.db.sql.number(&sql, &[])
         };
         vault.write(set).await.unwrap()
     };

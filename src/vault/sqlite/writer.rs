@@ -2,118 +2,23 @@
 //! transaction, commits once, and answers all: so two callers who meet a new person at once end with
 //! one, and a commit's sync is shared.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::Shared;
-use super::cache::Slot;
-use super::marks::{Place, place_of_subject};
 use super::mirror::Copy;
-use super::rows::{Db, SeenRow};
-use crate::domain::id::SubjectId;
-use crate::vault::{Error, Holder};
+use crate::vault::Error;
+use crate::vault::sql::rows::Db;
+use crate::vault::sql::txn::{self, Effects, Job, Lazy, describe};
 
 /// Requests of one commit at most, so that nobody waits for a group without end.
 const GROUP: usize = 256;
 /// What may wait unsynced (confirmations, associations) is written at the latest after this.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// What can be written with the next commit: its loss in a crash is made good by the next event.
-#[derive(Default)]
-pub(super) struct Lazy {
-    pub confirmed: HashSet<SubjectId>,
-    /// First sightings, by the place of their pair.
-    pub seen: HashMap<Place, SeenRow>,
-    /// Pairs of the commit that is under way: no longer in `seen`, not yet for all to read.
-    pub writing: HashSet<Place>,
-}
-
-impl Lazy {
-    pub fn len(&self) -> usize {
-        self.confirmed.len() + self.seen.len()
-    }
-
-    /// Whether a first sighting waits. The cache may have forgotten it meanwhile.
-    pub fn has_seen(&self, pair: &Place) -> bool {
-        self.seen.contains_key(pair) || self.writing.contains(pair)
-    }
-}
-
-/// The transaction that a request works in.
-pub(super) struct Txn<'a> {
-    pub db: Db<'a>,
-    /// Whose bindings changed: the cache is refreshed after the commit.
-    pub touched: BTreeSet<Place>,
-    /// Holders whose account, merge or existence changed, likewise with all their bindings.
-    pub holders: BTreeSet<i64>,
-    /// What is to be in the cache after the commit; `None` to forget.
-    pub slots: Vec<(Place, Option<Slot>)>,
-    /// Something changed that must not be lost.
-    pub changed: bool,
-    /// What is to be added to numbers in `meta`, once for all requests of a transaction.
-    counts: BTreeMap<String, i64>,
-}
-
-impl Txn<'_> {
-    pub fn remember(&mut self, holder: &Arc<Holder>) {
-        self.slots.push((place_of_subject(holder.subject), Some(Slot::Holder(Arc::clone(holder)))));
-    }
-
-    /// Adds to a number in `meta`, if the request succeeds.
-    pub fn count(&mut self, name: &str, by: i64) {
-        *self.counts.entry(name.to_owned()).or_default() += by;
-    }
-
-    fn write_counts(&self, counts: &BTreeMap<String, i64>) -> Result<(), Error> {
-        let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2)
-                   ON CONFLICT (name) DO UPDATE SET value = value + ?2";
-        let mut add = self.db.connection.prepare_cached(sql)?;
-        for (name, by) in counts.iter().filter(|(_, by)| **by != 0) {
-            add.execute((name, by))?;
-        }
-        Ok(())
-    }
-}
-
-/// A request with the way back to who asked.
-pub(super) trait Job: Send {
-    fn run(&mut self, txn: &mut Txn<'_>) -> bool;
-    /// With the reason if the commit failed.
-    fn answer(self: Box<Self>, failed: Option<String>);
-}
-
-pub(super) struct Task<T, F> {
-    pub work: Option<F>,
-    pub result: Option<Result<T, Error>>,
-    pub reply: oneshot::Sender<Result<T, Error>>,
-    /// Bounds how many wait.
-    pub permit: OwnedSemaphorePermit,
-}
-
-impl<T: Send, F: FnOnce(&mut Txn<'_>) -> Result<T, Error> + Send> Job for Task<T, F> {
-    fn run(&mut self, txn: &mut Txn<'_>) -> bool {
-        self.result = self.work.take().map(|work| work(txn));
-        matches!(self.result, Some(Ok(_)))
-    }
-
-    fn answer(self: Box<Self>, failed: Option<String>) {
-        let result = match (failed, self.result) {
-            (None, Some(result)) | (_, Some(result @ Err(_))) => result,
-            (failed, _) => Err(Error::Unavailable {
-                reason: "the vault could not commit",
-                source: failed.map(anyhow::Error::msg),
-            }),
-        };
-        drop(self.permit);
-        // Who does not wait any more needs no answer.
-        let _ = self.reply.send(result);
-    }
-}
 
 /// What the writer is asked for.
 pub(super) enum Request {
@@ -240,137 +145,33 @@ fn tend_mirror(connection: &Connection, copy: &mut Option<Copy>, shared: &Shared
     }
 }
 
-fn describe(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
 /// One transaction. An error means that nothing of it was stored.
 fn commit(connection: &mut Connection, shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    let lazy = take_lazy(shared);
-    let outcome = transact(connection, shared, jobs, &lazy);
-    match outcome {
-        Ok(Effects { slots, touched, holders }) => {
-            for (place, slot) in slots {
-                shared.cache.put(place, slot);
-            }
-            shared.lazy().writing.clear();
-            // It is committed, so this cannot fail the requests; but the cache must not be stale.
-            if refresh(&Db::new(connection, shared), touched, holders).is_err() {
-                shared.cache.clear();
-            }
-            Ok(())
+    let connection = &*connection;
+    let transact = |lazy: &Lazy| transact(connection, shared, jobs, lazy);
+    txn::with_lazy(shared, transact, |Effects { slots, touched, holders }| {
+        for (place, slot) in slots {
+            shared.cache.put(place, slot);
         }
-        Err(error) => {
-            let mut waiting = shared.lazy();
-            waiting.confirmed.extend(lazy.confirmed);
-            waiting.seen.extend(lazy.seen);
-            waiting.writing.clear();
-            Err(error)
+        shared.lazy().writing.clear();
+        // It is committed, so this cannot fail the requests; but the cache must not be stale.
+        if txn::refresh(&Db::writing(connection, shared), touched, holders).is_err() {
+            shared.cache.clear();
         }
-    }
-}
-
-fn take_lazy(shared: &Shared) -> Lazy {
-    let mut waiting = shared.lazy();
-    let taken = std::mem::take(&mut *waiting);
-    waiting.writing = taken.seen.keys().copied().collect();
-    taken
-}
-
-/// What the cache has to learn after a commit.
-#[derive(Default)]
-struct Effects {
-    slots: Vec<(Place, Option<Slot>)>,
-    touched: BTreeSet<Place>,
-    holders: BTreeSet<i64>,
+    })
 }
 
 fn transact(
-    connection: &mut Connection,
+    connection: &Connection,
     shared: &Shared,
     jobs: &mut [Box<dyn Job>],
     lazy: &Lazy,
 ) -> Result<Effects, Error> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut txn = Txn {
-        db: Db::new(&transaction, shared),
-        touched: BTreeSet::new(),
-        holders: BTreeSet::new(),
-        slots: Vec::new(),
-        changed: false,
-        counts: BTreeMap::new(),
-    };
-    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    write_lazy(&txn, lazy)?;
-    for job in jobs {
-        transaction.execute_batch("SAVEPOINT request")?;
-        let done = job.run(&mut txn);
-        let counted = std::mem::take(&mut txn.counts);
-        match done {
-            true => counted.into_iter().for_each(|(name, by)| *counts.entry(name).or_default() += by),
-            false => transaction.execute_batch("ROLLBACK TO request")?,
-        }
-        transaction.execute_batch("RELEASE request")?;
-    }
-    if txn.changed {
-        *counts.entry("generation".to_owned()).or_default() += 1;
-    }
-    txn.write_counts(&counts)?;
-    let Txn { touched, holders, slots, .. } = txn;
+    let behavior = rusqlite::TransactionBehavior::Immediate;
+    let transaction = rusqlite::Transaction::new_unchecked(connection, behavior)?;
+    let txn::Txn { touched, holders, slots, .. } = txn::run(&*transaction, shared, jobs, lazy)?;
     transaction.commit()?;
     Ok(Effects { slots, touched, holders })
-}
-
-fn refresh(db: &Db<'_>, mut touched: BTreeSet<Place>, holders: BTreeSet<i64>) -> Result<(), Error> {
-    for n in holders {
-        for n in db.with_merged(n)? {
-            touched.extend(db.places_of(n)?);
-        }
-    }
-    let mut fresh = Db::new(db.connection, db.shared);
-    touched.into_iter().try_for_each(|place| fresh.refresh(place))
-}
-
-fn write_lazy(txn: &Txn<'_>, lazy: &Lazy) -> Result<(), Error> {
-    let connection = txn.db.connection;
-    let mut forget = connection.prepare_cached("DELETE FROM pending WHERE n = ?1")?;
-    for subject in &lazy.confirmed {
-        if let Some(n) = txn.db.find(&place_of_subject(*subject))? {
-            forget.execute([n])?;
-        }
-    }
-    for row in lazy.seen.values() {
-        // Who was destroyed meanwhile has no handle any more, and gets no row.
-        if let Some(n) = txn.db.find(&place_of_subject(row.subject))? {
-            insert_seen(txn, n, row)?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn insert_seen(txn: &Txn<'_>, n: i64, row: &SeenRow) -> Result<(), Error> {
-    // It may have waited while another look-up key was activated; a row under the older one would come
-    // after whoever moves them.
-    let marker = &txn.db.marker;
-    let place = if row.lookup == marker.active() { row.place } else { marker.mark(&row.identifier).place };
-    let sql = "INSERT INTO seen (n, place, first_ms, kind, realm, normaliser, lookup, sealed)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-               ON CONFLICT DO UPDATE SET first_ms = min(first_ms, excluded.first_ms)";
-    let identifier = &row.identifier;
-    txn.db.connection.prepare_cached(sql)?.execute((
-        n,
-        place,
-        row.first_ms,
-        identifier.kind.as_str(),
-        identifier.realm.as_ref().map(|realm| realm.as_str()),
-        crate::domain::identity::NORMALISER,
-        marker.active(),
-        &row.sealed,
-    ))?;
-    Ok(())
 }
 
 /// Moves everything from the write-ahead log into the file and empties the log. Until it reports
@@ -393,9 +194,5 @@ impl Shared {
         if let Some(handle) = &*self.checking.lock().unwrap_or_else(PoisonError::into_inner) {
             handle.interrupt();
         }
-    }
-
-    pub(super) fn lazy(&self) -> std::sync::MutexGuard<'_, Lazy> {
-        self.lazy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,26 +1,82 @@
 //! The port's requests: which are answered from memory, which by a reader, which by the writer, and what
-//! of them waits for the mirror or for an empty write-ahead log.
+//! of them waits for what an adapter has to do besides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::writer::Txn;
-use super::{Db, Slot, Vault, admin, change, check, closed, erase, hot, living, marks, seal};
+use super::cache::Slot;
+use super::rows::Db;
+use super::txn::Txn;
+use super::{LAZY, Shared, admin, change, check, erase, hot, marks, rotate, seal};
 use crate::domain::erasure::Left;
 use crate::domain::id::{Digest, Mark, SubjectId};
 use crate::domain::identity::Identifier;
 use crate::domain::time::Timestamp;
+use crate::vault::check::{Cursor, Step};
+use crate::vault::rotation::{Batch, LookupUse, Rotation};
+use crate::vault::scrub::Scrub;
 use crate::vault::{Candidate, Entry, Error, Holder, HolderKind, Marked, Resolution, Status};
 
+/// A database with its connections, and what only the adapter knows to do.
+pub trait Store: Send + Sync {
+    fn shared(&self) -> &Shared;
+
+    /// Runs `work` in the writer's next transaction and waits for its commit.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Txn<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> + Send;
+
+    /// Runs `read` in one transaction, which sees one moment, on a thread that may block.
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> + Send;
+
+    /// What the cache or the database knows may not be everywhere yet where it must be before anybody
+    /// records with it.
+    fn settled(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// When it returns, wrapped keys that were overwritten before are in no file.
+    fn purged(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Writes everything anew, without gaps in which remains of deleted rows may lie.
+    fn rewritten(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// As the port says.
+    fn checked(&self, from: Cursor) -> impl Future<Output = Result<Step, Error>> + Send;
+
+    /// As the port says.
+    fn forgotten(&self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A holder, also one of whom only the evidence is kept.
+async fn anybody(store: &impl Store, subject: SubjectId) -> Result<Arc<Holder>, Error> {
+    if let Some(Slot::Holder(holder)) = store.shared().cache.get(&marks::place_of_subject(subject)) {
+        return Ok(holder);
+    }
+    store.read(move |db| db.holder(subject)).await
+}
+
+/// Wakes the writer if much waits unsynced.
+async fn relieve(store: &impl Store) -> Result<(), Error> {
+    if store.shared().lazy().len() > LAZY { store.write(|_| Ok(())).await } else { Ok(()) }
+}
+
+/// Nobody without an identity key is one of the people any more.
+fn living(holder: Arc<Holder>) -> Result<Arc<Holder>, Error> {
+    if holder.identity.is_some() { Ok(holder) } else { Err(Error::NotFound) }
+}
+
 #[async_trait]
-impl crate::vault::Vault for Vault {
+impl<S: Store> crate::vault::Vault for S {
     async fn resolve(&self, entries: Vec<Entry>) -> Result<Vec<Resolution>, Error> {
         use hot::Step;
         let mut steps = Vec::with_capacity(entries.len());
         for entry in &entries {
-            steps.push(hot::from_cache(&self.shared, entry)?);
+            steps.push(hot::from_cache(self.shared(), entry)?);
         }
         let mut entries = entries;
         if steps.iter().any(|step| matches!(step, Step::Read)) {
@@ -32,7 +88,7 @@ impl crate::vault::Vault for Vault {
                 .await?;
         }
         if steps.iter().any(|step| matches!(step, Step::Write)) {
-            hot::follow_order(&self.shared, &entries, &mut steps);
+            hot::follow_order(self.shared(), &entries, &mut steps);
             steps = self
                 .write(move |txn| {
                     for (entry, step) in entries.iter().zip(&mut steps) {
@@ -45,34 +101,34 @@ impl crate::vault::Vault for Vault {
                 })
                 .await?;
         }
-        self.in_both().await?;
+        self.settled().await?;
         let mut resolutions = Vec::with_capacity(steps.len());
         for step in steps {
             let Step::Done(mut resolution, mut first) = step else {
                 return Err(seal::corrupt("an entry was left undecided"));
             };
-            hot::settle(&self.shared, &mut resolution, &mut first);
+            hot::settle(self.shared(), &mut resolution, &mut first);
             resolutions.push(resolution);
         }
-        self.relieve().await?;
+        relieve(self).await?;
         Ok(resolutions)
     }
 
     async fn holder_of(&self, kind: HolderKind, name: &str) -> Result<Arc<Holder>, Error> {
         let place = marks::place_of_name(kind, name).ok_or(Error::NotFound)?;
-        if let Some(Slot::Holder(holder)) = self.shared.cache.get(&place) {
-            self.in_both().await?;
+        if let Some(Slot::Holder(holder)) = self.shared().cache.get(&place) {
+            self.settled().await?;
             return Ok(holder);
         }
         self.write(move |txn| admin::holder_of(txn, kind, place)).await
     }
 
     async fn holder(&self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
-        living(self.anybody(subject).await?)
+        living(anybody(self, subject).await?)
     }
 
     async fn holders(&self, subjects: &[SubjectId]) -> Result<Vec<Option<Arc<Holder>>>, Error> {
-        let cached = |subject: &SubjectId| match self.shared.cache.get(&marks::place_of_subject(*subject)) {
+        let cached = |subject: &SubjectId| match self.shared().cache.get(&marks::place_of_subject(*subject)) {
             Some(Slot::Holder(holder)) => Some(holder),
             _ => None,
         };
@@ -145,8 +201,8 @@ impl crate::vault::Vault for Vault {
     }
 
     async fn confirm(&self, subjects: &[SubjectId]) -> Result<(), Error> {
-        self.shared.lazy().confirmed.extend(subjects);
-        self.relieve().await
+        self.shared().lazy().confirmed.extend(subjects);
+        relieve(self).await
     }
 
     async fn pending(&self, before: Timestamp) -> Result<Vec<SubjectId>, Error> {
@@ -157,7 +213,7 @@ impl crate::vault::Vault for Vault {
     async fn destroy(&self, subjects: &[SubjectId]) -> Result<(), Error> {
         let subjects = subjects.to_vec();
         self.write(move |txn| subjects.iter().try_for_each(|subject| erase::destroy(txn, *subject))).await?;
-        self.truncate().await
+        self.purged().await
     }
 
     async fn detach(&self, subjects: &[(SubjectId, Timestamp)]) -> Result<(), Error> {
@@ -166,12 +222,12 @@ impl crate::vault::Vault for Vault {
             subjects.iter().try_for_each(|(subject, until)| erase::detach(txn, *subject, *until))
         };
         self.write(detach).await?;
-        self.truncate().await
+        self.purged().await
     }
 
     async fn evidence_holder(&self, subject: SubjectId) -> Result<(Arc<Holder>, Timestamp), Error> {
         let until = self.read(move |db| erase::evidence_until(db, subject)).await?;
-        Ok((self.anybody(subject).await?, until.ok_or(Error::NotFound)?))
+        Ok((anybody(self, subject).await?, until.ok_or(Error::NotFound)?))
     }
 
     async fn evidence_of(&self, identifier: &Identifier) -> Result<Vec<SubjectId>, Error> {
@@ -192,25 +248,24 @@ impl crate::vault::Vault for Vault {
         }
         let buried = self.write(move |txn| erase::bury(txn, &tombs)).await?;
         if buried > 0 {
-            self.truncate().await?;
+            self.purged().await?;
         }
         Ok(buried)
     }
 
     fn marks(&self, identifier: &Identifier) -> Vec<Mark> {
-        let marker = self.shared.marker();
+        let marker = self.shared().marker();
         let (active, older) = (marker.mark(identifier), marker.older(identifier));
         std::iter::once(active).chain(older).map(|marking| marking.mark).collect()
     }
 
-    async fn check(&self, from: crate::vault::check::Cursor) -> Result<crate::vault::check::Step, Error> {
+    async fn check(&self, from: Cursor) -> Result<Step, Error> {
         // What waits unsynced belongs to the rows.
-        if from == crate::vault::check::Cursor::default() {
-            // Where they cannot be written, the disk is full or the file damaged: it is read all the same.
+        if from == Cursor::default() {
+            // Where they cannot be written, the disk is full or the store damaged: it is read all the same.
             let _written = self.write(|_| Ok(())).await;
         }
-        let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || check::step(&shared, &from)).await.map_err(|_| closed())?
+        self.checked(from).await
     }
 
     async fn absent(&self, subjects: &[SubjectId]) -> Result<Vec<SubjectId>, Error> {
@@ -225,5 +280,77 @@ impl crate::vault::Vault for Vault {
             Err(Error::Unavailable { .. }) => self.read(|db| admin::status(db)).await,
             status => status,
         }
+    }
+
+    async fn forgotten_everywhere(&self) -> Result<(), Error> {
+        self.forgotten().await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Rotation for S {
+    async fn locked_with(&self) -> Result<Vec<(u32, u64)>, Error> {
+        self.read(|db| rotate::locked_with(db)).await
+    }
+
+    async fn count_locked_with(&self, kek: u32) -> Result<u64, Error> {
+        // Whoever fetched the key when it was still the active one has committed when this returns.
+        self.write(|_| Ok(())).await?;
+        let (mut after, mut found) = (0, 0u64);
+        loop {
+            let (count, last) = self.read(move |db| rotate::count_some(db, after, kek)).await?;
+            found += count.unsigned_abs();
+            after += rotate::COUNTED;
+            if after >= last {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn rewrap_some(&self, after: i64) -> Result<Batch, Error> {
+        self.write(move |txn| rotate::rewrap(txn, after)).await
+    }
+
+    async fn forget_old_wraps(&self) -> Result<(), Error> {
+        self.purged().await
+    }
+
+    async fn take_lookup_keys(&self) -> Result<(), Error> {
+        self.write(rotate::take_lookup_keys).await
+    }
+
+    async fn remark_some(&self) -> Result<Option<Batch>, Error> {
+        if self.shared().marker().is_single() || self.read(|db| rotate::is_remarked(db)).await? {
+            return Ok(None);
+        }
+        self.write(rotate::remark).await
+    }
+
+    async fn lookup_use(&self, lookup: u32) -> Result<LookupUse, Error> {
+        self.write(|_| Ok(())).await?;
+        self.read(move |db| rotate::lookup_use(db, lookup)).await
+    }
+
+    async fn forget_lookup(&self, lookup: u32) -> Result<(), Error> {
+        self.write(move |txn| rotate::forget_lookup(txn, lookup)).await
+    }
+
+    async fn evidence_kept(&self) -> Result<(u64, Option<Timestamp>), Error> {
+        self.read(|db| rotate::evidence_kept(db)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Scrub for S {
+    async fn scrub(&self) -> Result<(), Error> {
+        let now = self.shared().clock.now();
+        self.write(move |txn| admin::tidy(txn, now)).await?;
+        self.rewritten().await?;
+        self.write(move |txn| rotate::set(txn, admin::SCRUBBED, now.ms())).await
+    }
+
+    async fn scrubbed_at(&self) -> Result<Option<Timestamp>, Error> {
+        let ms = self.read(|db| rotate::number(db, admin::SCRUBBED)).await?;
+        ms.map(|ms| Timestamp::from_ms(ms).ok_or_else(|| seal::corrupt("a time is none"))).transpose()
     }
 }

@@ -1,20 +1,24 @@
-//! What is known of people lately seen, without asking SQLite. Bounded; sharded; two generations.
+//! What is known of people lately seen, without asking the database. Bounded; sharded; two generations.
 //!
 //! A shard keeps a young and an old map. A hit in the old one moves the entry to the young; when
 //! the young one is full it becomes the old and what was old is forgotten. Readers fill it with what
-//! they read, but only if no writer has touched the shard since they began to read.
+//! they read, but only if no writer has touched the shard since they began to read. Where others write
+//! to the same database, it is used only while its lease runs.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::marks::Place;
+use crate::clock::Stopwatch;
 use crate::domain::identity::resolve::Binding;
 use crate::vault::Holder;
 
 /// A binding with the keys of its holder.
 #[derive(Clone)]
-pub(super) struct Known {
+pub struct Known {
     pub binding: Binding,
     pub holder: Arc<Holder>,
 }
@@ -26,7 +30,7 @@ impl AsRef<Binding> for Known {
 }
 
 #[derive(Clone)]
-pub(super) enum Slot {
+pub enum Slot {
     /// All bindings of an identifier; never none, and never one with erased marks.
     Bindings(Arc<[Known]>),
     Holder(Arc<Holder>),
@@ -63,10 +67,46 @@ struct Shard {
     version: u64,
 }
 
-pub(super) struct Cache {
+pub struct Cache {
     shards: Box<[Mutex<Shard>]>,
     /// Entries of one generation of one shard.
     half: usize,
+    /// `None` where nobody else writes.
+    lease: Option<Arc<Lease>>,
+}
+
+/// How often writers were at each shard.
+pub struct Versions([u64; SHARDS]);
+
+/// Until when what is remembered may be used. It runs by the machine's own steps, whatever the clock says.
+pub struct Lease {
+    origin: Stopwatch,
+    /// As `now` counts.
+    until: AtomicU64,
+}
+
+impl Lease {
+    /// One that is over.
+    pub fn over() -> Self {
+        Lease { origin: Stopwatch::start(), until: AtomicU64::new(0) }
+    }
+
+    /// Milliseconds since it was made.
+    pub fn now(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
+    }
+
+    pub fn runs(&self) -> bool {
+        self.now() < self.until.load(Ordering::Acquire)
+    }
+
+    pub fn end(&self) {
+        self.until.store(0, Ordering::Release);
+    }
+
+    pub fn renew(&self, from: u64, length: Duration) {
+        self.until.store(from + length.as_millis() as u64, Ordering::Release);
+    }
 }
 
 const SHARDS: usize = 64;
@@ -75,10 +115,18 @@ impl Cache {
     /// Holds at most about `entries`.
     pub fn new(entries: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Cache { shards, half: entries.div_ceil(2 * SHARDS).max(1) }
+        Cache { shards, half: entries.div_ceil(2 * SHARDS).max(1), lease: None }
+    }
+
+    /// One that may be used while a lease runs.
+    pub fn leased(entries: usize, lease: Arc<Lease>) -> Self {
+        Cache { lease: Some(lease), ..Cache::new(entries) }
     }
 
     pub fn get(&self, place: &Place) -> Option<Slot> {
+        if self.lease.as_ref().is_some_and(|lease| !lease.runs()) {
+            return None;
+        }
         let mut shard = self.shard(place);
         if let Some(slot) = shard.young.get(place) {
             return Some(slot.clone());
@@ -88,15 +136,15 @@ impl Cache {
         Some(slot)
     }
 
-    /// To be asked before reading what `fill` is to be given.
-    pub fn version(&self, place: &Place) -> u64 {
-        self.shard(place).version
+    /// To be asked before the transaction begins in which is read what `fill` is to be given.
+    pub fn versions(&self) -> Versions {
+        Versions(std::array::from_fn(|i| self.lock(i).version))
     }
 
-    /// What a reader found; dropped if a writer was here since `version`.
-    pub fn fill(&self, place: Place, slot: Slot, version: u64) {
+    /// What a reader found; dropped if a writer was here since `before`.
+    pub fn fill(&self, place: Place, slot: Slot, before: &Versions) {
         let mut shard = self.shard(&place);
-        if shard.version == version {
+        if shard.version == before.0[shard_of(&place)] {
             shard.old.remove(&place);
             self.insert(&mut shard, place, slot);
         }
@@ -117,8 +165,8 @@ impl Cache {
 
     /// Forgets everything.
     pub fn clear(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        for i in 0..SHARDS {
+            let mut shard = self.lock(i);
             *shard = Shard { version: shard.version + 1, ..Shard::default() };
         }
     }
@@ -131,10 +179,12 @@ impl Cache {
     }
 
     fn shard(&self, place: &Place) -> MutexGuard<'_, Shard> {
-        // The hash takes the first bytes, the shard the last.
-        let shard = &self.shards[place[15] as usize % SHARDS];
+        self.lock(shard_of(place))
+    }
+
+    fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
         // No code that can panic runs under the lock, but for an allocation that fails.
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
@@ -145,4 +195,9 @@ impl Cache {
         };
         self.shards.iter().map(of).sum()
     }
+}
+
+/// The hash takes the first bytes, the shard the last.
+fn shard_of(place: &Place) -> usize {
+    place[15] as usize % SHARDS
 }

@@ -8,14 +8,14 @@ use super::cache::Slot;
 use super::change::{decide, facts_of, holder_in, marked, nobody};
 use super::marks::{Marking, Place, place_of_pair};
 use super::rows::{Db, Facts, SeenRow};
-use super::writer::Txn;
+use super::txn::Txn;
 use super::{Shared, seal};
 use crate::domain::identity::resolve::{Change, Decision, Use, Who};
 use crate::domain::identity::{Class, Kind};
 use crate::vault::{Act, Entry, Error, Resolution};
 
 /// How far an entry has come.
-pub(super) enum Step {
+pub enum Step {
     Done(Resolution, First),
     /// The cache does not hold all that is needed.
     Read,
@@ -24,10 +24,10 @@ pub(super) enum Step {
 }
 
 /// Associations that were not known: the place of the identifier in its entry, and the row.
-pub(super) type First = Vec<(usize, SeenRow)>;
+pub type First = Vec<(usize, SeenRow)>;
 
-/// Without SQLite: one HMAC and one look-up per identifier.
-pub(super) fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> {
+/// Without the database: one HMAC and one look-up per identifier.
+pub fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> {
     let (mut markings, mut facts) =
         (Vec::with_capacity(entry.identifiers.len()), Vec::with_capacity(entry.identifiers.len()));
     let marker = shared.marker();
@@ -53,7 +53,7 @@ pub(super) fn from_cache(shared: &Shared, entry: &Entry) -> Result<Step, Error> 
 }
 
 /// With one reading transaction that the caller holds open.
-pub(super) fn from_reader(db: &mut Db<'_>, entry: &Entry) -> Result<Step, Error> {
+pub fn from_reader(db: &mut Db<'_>, entry: &Entry) -> Result<Step, Error> {
     let (markings, facts) = facts_of(db, entry)?;
     let decision = decide(entry, &facts);
     if decision.must_be_stored() {
@@ -116,7 +116,7 @@ fn finish(
 }
 
 /// Leaves first sightings to be written, unless somebody before in the batch saw the same.
-pub(super) fn settle(shared: &Shared, resolution: &mut Resolution, first: &mut First) {
+pub fn settle(shared: &Shared, resolution: &mut Resolution, first: &mut First) {
     for (i, row) in first.drain(..) {
         let pair = row.pair();
         if shared.waits_or_cached(&pair) {
@@ -129,7 +129,7 @@ pub(super) fn settle(shared: &Shared, resolution: &mut Resolution, first: &mut F
 }
 
 /// The same inside the writer's transaction, which may hold what the same entries brought before.
-pub(super) fn settle_in(txn: &Txn<'_>, resolution: &mut Resolution, first: &mut First) -> Result<(), Error> {
+pub fn settle_in(txn: &Txn<'_>, resolution: &mut Resolution, first: &mut First) -> Result<(), Error> {
     for (i, row) in std::mem::take(first) {
         if txn.db.was_seen(row.subject, &row.identifier, row.place)? {
             resolution.marks[i].usage = Use::Known;
@@ -142,14 +142,14 @@ pub(super) fn settle_in(txn: &Txn<'_>, resolution: &mut Resolution, first: &mut 
 }
 
 impl Shared {
-    /// Whether an association is known without asking SQLite.
-    pub(super) fn waits_or_cached(&self, pair: &Place) -> bool {
+    /// Whether an association is known without asking the database.
+    pub fn waits_or_cached(&self, pair: &Place) -> bool {
         self.cache.get(pair).is_some() || self.lazy().has_seen(pair)
     }
 }
 
 /// All entries that are not done by the cache, in one pass over one snapshot.
-pub(super) fn read_all(db: &mut Db<'_>, entries: &[Entry], steps: &mut [Step]) -> Result<(), Error> {
+pub fn read_all(db: &mut Db<'_>, entries: &[Entry], steps: &mut [Step]) -> Result<(), Error> {
     for (entry, step) in entries.iter().zip(steps) {
         if matches!(step, Step::Read) {
             *step = from_reader(db, entry)?;
@@ -160,7 +160,7 @@ pub(super) fn read_all(db: &mut Db<'_>, entries: &[Entry], steps: &mut [Step]) -
 
 /// Entries are resolved as if one after the other: whoever comes after one that must be stored and
 /// may be answered differently because of it goes the same way.
-pub(super) fn follow_order(shared: &Shared, entries: &[Entry], steps: &mut [Step]) {
+pub fn follow_order(shared: &Shared, entries: &[Entry], steps: &mut [Step]) {
     let mut dirty: HashSet<Place> = HashSet::new();
     let mut all = false;
     let marker = shared.marker();
@@ -182,7 +182,7 @@ pub(super) fn follow_order(shared: &Shared, entries: &[Entry], steps: &mut [Step
 }
 
 /// Whether the keyring still has all that the stored rows need.
-pub(super) fn check_keys(shared: &Shared, counts: &[(String, i64)]) -> Result<(), Error> {
+pub fn check_keys(shared: &Shared, counts: &[(String, i64)]) -> Result<(), Error> {
     for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
         if let Some(epoch) = name.strip_prefix("kek:") {
             let epoch = epoch.parse().map_err(|_| seal::corrupt("a count has a wrong name"))?;

@@ -11,10 +11,10 @@ use crate::vault::{Error, Key};
 const NONCE: usize = 12;
 const TAG: usize = 16;
 /// A wrapped key: nonce, ciphertext, tag. All zeros once destroyed.
-pub(super) type Wrapped = [u8; NONCE + 32 + TAG];
-pub(super) const DESTROYED: Wrapped = [0; NONCE + 32 + TAG];
+pub type Wrapped = [u8; NONCE + 32 + TAG];
+pub const DESTROYED: Wrapped = [0; NONCE + 32 + TAG];
 
-pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
+pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|e| Error::Unavailable {
         reason: "no randomness from the operating system",
@@ -23,22 +23,22 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-pub(super) fn new_key() -> Result<Key, Error> {
+pub fn new_key() -> Result<Key, Error> {
     Ok(Zeroizing::new(random()?))
 }
 
-pub(super) fn cipher(key: &Key) -> Aes256Gcm {
+pub fn cipher(key: &Key) -> Aes256Gcm {
     let bytes: &[u8; 32] = key;
     Aes256Gcm::new(bytes.into())
 }
 
-pub(super) fn wrap(kek: &Aes256Gcm, subject: SubjectId, class: &str, key: &Key) -> Result<Wrapped, Error> {
+pub fn wrap(kek: &Aes256Gcm, subject: SubjectId, class: &str, key: &Key) -> Result<Wrapped, Error> {
     let sealed = seal(kek, &aad(subject, class), key.as_ref())?;
     sealed.as_slice().try_into().map_err(|_| corrupt("a wrapped key has a wrong length"))
 }
 
 /// `None` if the key was destroyed.
-pub(super) fn unwrap(
+pub fn unwrap(
     kek: &Aes256Gcm,
     subject: SubjectId,
     class: &str,
@@ -53,15 +53,11 @@ pub(super) fn unwrap(
     Ok(Some(key))
 }
 
-pub(super) fn seal_value(identity: &Key, subject: SubjectId, value: &str) -> Result<Vec<u8>, Error> {
+pub fn seal_value(identity: &Key, subject: SubjectId, value: &str) -> Result<Vec<u8>, Error> {
     seal(&cipher(identity), &aad(subject, "value"), value.as_bytes())
 }
 
-pub(super) fn open_value(
-    identity: &Key,
-    subject: SubjectId,
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub fn open_value(identity: &Key, subject: SubjectId, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     open(&cipher(identity), &aad(subject, "value"), sealed)
 }
 
@@ -95,6 +91,6 @@ fn open(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u
     Ok(plain)
 }
 
-pub(super) fn corrupt(what: &'static str) -> Error {
+pub fn corrupt(what: &'static str) -> Error {
     Error::Corrupt { what, source: None }
 }

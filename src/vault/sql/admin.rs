@@ -1,26 +1,22 @@
-//! Everything but resolving, erasing and moving to new keys: links, merges, reports, scrubbing.
+//! Everything but resolving, erasing and moving to new keys: links, merges, reports, counts.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use rusqlite::Connection;
-
-use super::Vault;
-use super::cache::Slot;
+use super::cache::{Known, Slot};
 use super::change::{apply, create, name};
 use super::marks::Place;
 use super::rows::{BODY, Body, Db, Facts, time, time_or_none};
 use super::seal::{corrupt, open_value};
-use super::writer::Txn;
+use super::txn::Txn;
+use super::{Row, Sql, Value, values};
 use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{self, Change, HolderKind, Use};
 use crate::domain::identity::{Class, Identifier};
 use crate::domain::personal::Personal;
 use crate::domain::time::Timestamp;
-use crate::vault::scrub::Scrub;
 use crate::vault::{Candidate, Error, Holder, Marked, Status};
 
-pub(super) fn holder_of(txn: &mut Txn<'_>, kind: HolderKind, place: Place) -> Result<Arc<Holder>, Error> {
+pub fn holder_of(txn: &mut Txn<'_>, kind: HolderKind, place: Place) -> Result<Arc<Holder>, Error> {
     let holder = match txn.db.find(&place)? {
         Some(n) => {
             let body = txn.db.body(n)?;
@@ -36,7 +32,7 @@ pub(super) fn holder_of(txn: &mut Txn<'_>, kind: HolderKind, place: Place) -> Re
     Ok(holder)
 }
 
-pub(super) fn link(
+pub fn link(
     txn: &mut Txn<'_>,
     subject: SubjectId,
     identifier: &Identifier,
@@ -55,7 +51,7 @@ pub(super) fn link(
     Ok(Marked { kind: identifier.kind, mark: marking.mark, usage })
 }
 
-pub(super) fn unlink(
+pub fn unlink(
     txn: &mut Txn<'_>,
     subject: SubjectId,
     identifier: &Identifier,
@@ -89,25 +85,24 @@ fn execute(
 }
 
 /// Only ends of chains are merged, so that chains have no circles.
-pub(super) fn merge(txn: &mut Txn<'_>, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
+pub fn merge(txn: &mut Txn<'_>, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
     let kept = txn.db.find_subject(kept)?;
     let gone = txn.db.canonical_row(txn.db.find_subject(gone)?)?;
     if txn.db.canonical_row(kept)? == gone {
         return Ok(());
     }
-    let sql = "INSERT INTO merges (gone, kept) VALUES (?1, ?2)";
-    txn.db.connection.prepare_cached(sql)?.execute((gone, kept))?;
+    txn.db.sql.execute("INSERT INTO merges (gone, kept) VALUES (?1, ?2)", values![gone, kept])?;
     txn.holders.insert(gone);
     txn.changed = true;
     Ok(())
 }
 
-pub(super) fn split(txn: &mut Txn<'_>, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
+pub fn split(txn: &mut Txn<'_>, kept: SubjectId, gone: SubjectId) -> Result<(), Error> {
     let kept = txn.db.find_subject(kept)?;
     let mut gone = txn.db.find_subject(gone)?;
     while let Some(next) = txn.db.kept(gone)? {
         if next == kept {
-            txn.db.connection.prepare_cached("DELETE FROM merges WHERE gone = ?1")?.execute([gone])?;
+            txn.db.sql.execute("DELETE FROM merges WHERE gone = ?1", values![gone])?;
             txn.holders.insert(gone);
             txn.changed = true;
             break;
@@ -117,26 +112,22 @@ pub(super) fn split(txn: &mut Txn<'_>, kept: SubjectId, gone: SubjectId) -> Resu
     Ok(())
 }
 
-pub(super) fn pending(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<SubjectId>, Error> {
+pub fn pending(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<SubjectId>, Error> {
     let sql = "SELECT h.body FROM pending p JOIN holders h ON h.n = p.n WHERE p.created_ms < ?1";
-    let mut statement = txn.db.connection.prepare_cached(sql)?;
-    let mut rows = statement.query([before.ms()])?;
-    let mut subjects = Vec::new();
-    while let Some(row) = rows.next()? {
-        let body = Body::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
-        subjects.push(body.ok_or_else(|| corrupt("a destroyed holder is pending"))?.subject);
-    }
-    Ok(subjects)
+    txn.db.sql.all(sql, values![before.ms()], |row| {
+        let body = Body::decode(row.bytes(0)?)?;
+        Ok(body.ok_or_else(|| corrupt("a destroyed holder is pending"))?.subject)
+    })
 }
 
-pub(super) fn candidates(
+pub fn candidates(
     db: &mut Db<'_>,
     identifier: &Identifier,
     at: Option<Timestamp>,
 ) -> Result<Vec<Candidate>, Error> {
     let marking = db.marker.mark(identifier);
     let facts = db.facts(identifier, &marking)?;
-    let asked = |known: &&super::Known| at.is_none_or(|at| known.binding.may_mean(identifier.kind, at));
+    let asked = |known: &&Known| at.is_none_or(|at| known.binding.may_mean(identifier.kind, at));
     let mut found: Vec<Candidate> = facts
         .bindings
         .iter()
@@ -149,65 +140,56 @@ pub(super) fn candidates(
         })
         .collect();
     let sql = "SELECT s.first_ms, h.body FROM seen s JOIN holders h ON h.n = s.n WHERE s.place = ?1";
-    let mut statement = db.connection.prepare_cached(sql)?;
     let older = db.marker.older(identifier);
     for marking in std::iter::once(marking).chain(older) {
-        let mut rows = statement.query([marking.place])?;
-        while let Some(row) = rows.next()? {
-            let body = Body::decode(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        db.sql.query(sql, values![&marking.place], &mut |row| {
+            let body = Body::decode(row.bytes(1)?)?;
             let body = body.ok_or_else(|| corrupt("a destroyed holder was seen"))?;
             let from = time(row, 0)?;
             if at.is_none_or(|at| from <= at) {
                 found.push(Candidate { subject: body.subject, kind: body.kind, from, to: None });
             }
-        }
+            Ok(())
+        })?;
     }
     found.sort_by_key(|candidate| (candidate.from, candidate.subject));
     Ok(found)
 }
 
-pub(super) fn identifiers(
-    db: &mut Db<'_>,
-    subject: SubjectId,
-) -> Result<Vec<(Identifier, Candidate)>, Error> {
+pub fn identifiers(db: &mut Db<'_>, subject: SubjectId) -> Result<Vec<(Identifier, Candidate)>, Error> {
     let n = db.find_subject(subject)?;
     let holder = db.holder(subject)?;
     let sql = "SELECT kind, realm, sealed, from_ms, to_ms FROM bindings WHERE n = ?1
                UNION ALL SELECT kind, realm, sealed, first_ms, NULL FROM seen WHERE n = ?1
                ORDER BY 4";
-    let mut statement = db.connection.prepare_cached(sql)?;
-    let mut rows = statement.query([n])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    db.sql.all(sql, values![n], |row| {
         let candidate =
             Candidate { subject, kind: holder.kind, from: time(row, 3)?, to: time_or_none(row, 4)? };
-        found.push((opened(&holder, row)?, candidate));
-    }
-    Ok(found)
+        Ok((opened(&holder, row)?, candidate))
+    })
 }
 
 /// Columns 0 to 2: kind, realm, sealed value.
-pub(super) fn opened(holder: &Holder, row: &rusqlite::Row<'_>) -> Result<Identifier, Error> {
+pub fn opened(holder: &Holder, row: &dyn Row) -> Result<Identifier, Error> {
     let wrong = || corrupt("a row's identifier cannot be read");
-    let kind = row.get::<_, String>(0)?.parse().map_err(|_| wrong())?;
-    let realm = match row.get::<_, Option<String>>(1)? {
+    let kind = row.text(0)?.parse().map_err(|_| wrong())?;
+    let realm = match row.text_or_none(1)? {
         Some(realm) => Some(realm.parse().map_err(|_| wrong())?),
         None => None,
     };
     let key = holder.identity.as_ref().ok_or_else(wrong)?;
-    let sealed = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-    let plain = open_value(key, holder.subject, sealed)?;
+    let plain = open_value(key, holder.subject, row.bytes(2)?)?;
     let value = std::str::from_utf8(&plain).map_err(|_| wrong())?;
     Ok(Identifier { kind, realm, value: Personal::new(value.to_owned()) })
 }
 
-pub(super) fn status(db: &Db<'_>) -> Result<Status, Error> {
-    let counts = counts(db.connection)?;
+pub fn status(db: &Db<'_>) -> Result<Status, Error> {
+    let counts = counts(db.sql)?;
     let count = |name: &str| {
         let found = counts.iter().find(|(n, _)| n == name).map_or(0, |(_, count)| *count);
         u64::try_from(found).unwrap_or(0)
     };
-    let pending: i64 = db.connection.query_row("SELECT count(*) FROM pending", [], |row| row.get(0))?;
+    let pending = db.sql.number("SELECT count(*) FROM pending", &[])?;
     Ok(Status {
         people: count("people"),
         pending: u64::try_from(pending).unwrap_or(0),
@@ -217,38 +199,24 @@ pub(super) fn status(db: &Db<'_>) -> Result<Status, Error> {
 }
 
 /// The numbers in `meta`.
-pub(super) fn counts(connection: &Connection) -> Result<Vec<(String, i64)>, Error> {
-    let sql = "SELECT name, value FROM meta WHERE typeof(value) = 'integer'";
-    let mut statement = connection.prepare(sql)?;
-    let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+pub fn counts(sql: &dyn Sql) -> Result<Vec<(String, i64)>, Error> {
+    let mut counts = Vec::new();
+    sql.query("SELECT name, value FROM meta", &[], &mut |row| {
+        if let Value::Int(count) = row.value(1)? {
+            counts.push((row.text(0)?.to_owned(), count));
+        }
+        Ok(())
+    })?;
     Ok(counts)
 }
 
 /// In `meta`, in milliseconds.
-const SCRUBBED: &str = "scrubbed";
+pub const SCRUBBED: &str = "scrubbed";
 
-#[async_trait]
-impl Scrub for Vault {
-    /// SQLite leaves deleted rows in the gaps of pages (see `schema`), so the whole file is written anew.
-    async fn scrub(&self) -> Result<(), Error> {
-        let now = self.shared.clock.now();
-        self.write(move |txn| {
-            let sql = "DELETE FROM erased WHERE until_ms <= ?1";
-            txn.db.connection.prepare_cached(sql)?.execute([now.ms()])?;
-            super::rotate::note_forgotten(txn)?;
-            txn.db.connection.execute("DELETE FROM holders WHERE body = ?1", [[0u8; BODY]])?;
-            Ok(())
-        })
-        .await?;
-        let rewritten = self.vacuum().await;
-        // Also where it failed: what it has written by then would go on taking room.
-        self.truncate().await?;
-        rewritten?;
-        self.write(move |txn| super::rotate::set(txn, SCRUBBED, now.ms())).await
-    }
-
-    async fn scrubbed_at(&self) -> Result<Option<Timestamp>, Error> {
-        let ms = self.read(|db| super::rotate::number(db, SCRUBBED)).await?;
-        ms.map(|ms| Timestamp::from_ms(ms).ok_or_else(|| corrupt("a time is none"))).transpose()
-    }
+/// Forgets what need not be kept any more, before everything is written anew.
+pub fn tidy(txn: &mut Txn<'_>, now: Timestamp) -> Result<(), Error> {
+    txn.db.sql.execute("DELETE FROM erased WHERE until_ms <= ?1", values![now.ms()])?;
+    super::rotate::note_forgotten(txn)?;
+    txn.db.sql.execute("DELETE FROM holders WHERE body = ?1", values![&[0u8; BODY]])?;
+    Ok(())
 }

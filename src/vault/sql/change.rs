@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::marks::{Marking, Place, place_of_subject};
 use super::rows::{Body, Db, Facts, SeenRow};
 use super::seal::{DESTROYED, corrupt, new_key, random, seal_value};
-use super::writer::{Txn, insert_seen};
+use super::txn::{Txn, insert_seen};
+use super::values;
 use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{self, Binding, Change, Decision, Fact, Question, Use, Who};
 use crate::domain::identity::{Class, Identifier, NORMALISER};
@@ -14,7 +15,7 @@ use crate::record::key::YearKey;
 use crate::vault::{Entry, Error, Holder, HolderKind, Marked, Resolution};
 
 /// Decides one entry on what is stored now, and stores what follows.
-pub(super) fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Error> {
+pub fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Error> {
     let (markings, facts) = facts_of(&mut txn.db, entry)?;
     let decision = decide(entry, &facts);
     let (holder, created) = match decision.who {
@@ -48,7 +49,7 @@ pub(super) fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Er
     })
 }
 
-pub(super) fn facts_of(db: &mut Db<'_>, entry: &Entry) -> Result<(Vec<Marking>, Vec<Facts>), Error> {
+pub fn facts_of(db: &mut Db<'_>, entry: &Entry) -> Result<(Vec<Marking>, Vec<Facts>), Error> {
     let (mut markings, mut facts) = (Vec::new(), Vec::new());
     for identifier in &entry.identifiers {
         let marking = db.marker.mark(identifier);
@@ -58,7 +59,7 @@ pub(super) fn facts_of(db: &mut Db<'_>, entry: &Entry) -> Result<(Vec<Marking>, 
     Ok((markings, facts))
 }
 
-pub(super) fn decide(entry: &Entry, facts: &[Facts]) -> Decision {
+pub fn decide(entry: &Entry, facts: &[Facts]) -> Decision {
     let about = |(identifier, facts)| fact(identifier, facts);
     let facts: Vec<_> = entry.identifiers.iter().zip(facts).map(about).collect();
     resolve::decide(&Question {
@@ -79,7 +80,7 @@ fn fact<'a>(identifier: &'a Identifier, facts: &'a Facts) -> Fact<'a, super::cac
     }
 }
 
-pub(super) fn nobody(decision: Decision, entry: &Entry, markings: &[Marking]) -> Resolution {
+pub fn nobody(decision: Decision, entry: &Entry, markings: &[Marking]) -> Resolution {
     Resolution {
         holder: None,
         created: false,
@@ -89,7 +90,7 @@ pub(super) fn nobody(decision: Decision, entry: &Entry, markings: &[Marking]) ->
     }
 }
 
-pub(super) fn marked(entry: &Entry, markings: &[Marking], uses: &[Use]) -> Vec<Marked> {
+pub fn marked(entry: &Entry, markings: &[Marking], uses: &[Use]) -> Vec<Marked> {
     let all = entry.identifiers.iter().zip(markings).zip(uses);
     all.map(|((identifier, marking), usage)| Marked {
         kind: identifier.kind,
@@ -99,14 +100,14 @@ pub(super) fn marked(entry: &Entry, markings: &[Marking], uses: &[Use]) -> Vec<M
     .collect()
 }
 
-pub(super) fn holder_in(facts: &[Facts], subject: SubjectId) -> Result<Arc<Holder>, Error> {
+pub fn holder_in(facts: &[Facts], subject: SubjectId) -> Result<Arc<Holder>, Error> {
     let known = facts.iter().flat_map(|facts| facts.bindings.iter());
     let found = known.into_iter().find(|known| known.binding.subject == subject);
     found.map(|known| Arc::clone(&known.holder)).ok_or_else(|| corrupt("a decision names a stranger"))
 }
 
 /// A new holder with keys of its own, pending until it is confirmed.
-pub(super) fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Holder>), Error> {
+pub fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Holder>), Error> {
     let shared = txn.db.shared;
     let holder = Arc::new(Holder {
         subject: SubjectId(random()?),
@@ -130,30 +131,30 @@ pub(super) fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Ho
     };
     let (epoch, kek) = shared.keyring.active_kek()?;
     body.wrap(&holder, epoch, &kek)?;
-    let connection = txn.db.connection;
-    connection.prepare_cached("INSERT INTO holders (body) VALUES (?1)")?.execute([body.encode()])?;
-    let n = connection.last_insert_rowid();
+    let sql = "INSERT INTO holders (body) VALUES (?1) RETURNING n";
+    let n = txn.db.sql.number(sql, values![&body.encode()])?;
     name(txn, &place_of_subject(holder.subject), n)?;
     if matches!(kind, HolderKind::Person | HolderKind::Device) {
         let sql = "INSERT INTO pending (n, created_ms) VALUES (?1, ?2)";
-        connection.prepare_cached(sql)?.execute((n, created_ms))?;
+        txn.db.sql.execute(sql, values![n, created_ms])?;
         txn.count("people", 1);
     }
     txn.count(&format!("kek:{epoch}"), 1);
+    txn.created.insert(n);
     txn.db.know(n, &holder);
     txn.remember(&holder);
     txn.changed = true;
     Ok((n, holder))
 }
 
-pub(super) fn name(txn: &Txn<'_>, place: &Place, n: i64) -> Result<(), Error> {
+pub fn name(txn: &Txn<'_>, place: &Place, n: i64) -> Result<(), Error> {
     let sql = "INSERT INTO handles (place, n) VALUES (?1, ?2)";
-    txn.db.connection.prepare_cached(sql)?.execute((place, n))?;
+    txn.db.sql.execute(sql, values![place, n])?;
     Ok(())
 }
 
 /// Stores one change. `who` is whom the decision names.
-pub(super) fn apply(
+pub fn apply(
     txn: &mut Txn<'_>,
     who: (i64, &Holder),
     identifiers: &[Identifier],
@@ -169,13 +170,11 @@ pub(super) fn apply(
         }
         Change::SetFrom { identifier, binding, from } => {
             let (old, place, n) = stored(&facts[identifier], binding);
-            let sql = "UPDATE OR REPLACE bindings SET from_ms = ?4
-                       WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-            txn.db.connection.prepare_cached(sql)?.execute((place, n, old.from.ms(), from.ms()))?;
+            set_from(txn, &place, n, old.from.ms(), from.ms())?;
         }
         Change::SetTo { identifier, binding, to } => {
             let (old, place, n) = stored(&facts[identifier], binding);
-            set_to(txn, place, n, old.from.ms(), to)?;
+            set_to(txn, &place, n, old.from.ms(), to)?;
         }
         Change::Account => edit(txn, n, |body| (body.account, body.cancelled_at) = (true, None))?,
         Change::Cancel { at } => {
@@ -188,6 +187,10 @@ pub(super) fn apply(
     | Change::SetFrom { identifier, .. }
     | Change::SetTo { identifier, .. } = change
     {
+        // Nobody remembers that an identifier is unknown.
+        if !facts[identifier].bindings.is_empty() {
+            txn.published.insert(markings[identifier].place);
+        }
         txn.touched.insert(markings[identifier].place);
     }
     Ok(())
@@ -214,34 +217,50 @@ fn bind(
 ) -> Result<(), Error> {
     let key = holder.identity.as_ref().ok_or_else(|| corrupt("a person has no identity key"))?;
     let sealed = seal_value(key, holder.subject, identifier.value.expose())?;
-    let sql = "INSERT OR REPLACE INTO bindings
+    let sql = "INSERT INTO bindings
                (place, n, from_ms, to_ms, reaches, kind, realm, normaliser, lookup, sealed)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    txn.db.connection.prepare_cached(sql)?.execute((
-        marking.place,
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+               ON CONFLICT (place, n, from_ms) DO UPDATE SET
+               to_ms = excluded.to_ms, reaches = excluded.reaches, kind = excluded.kind,
+               realm = excluded.realm, normaliser = excluded.normaliser, lookup = excluded.lookup,
+               sealed = excluded.sealed";
+    let bound = values![
+        &marking.place,
         n,
         new.from.ms(),
         new.to.map(Timestamp::ms),
         new.reaches,
         identifier.kind.as_str(),
         identifier.realm.as_ref().map(|realm| realm.as_str()),
-        NORMALISER,
+        u32::from(NORMALISER),
         marking.lookup,
-        sealed,
-    ))?;
+        sealed.as_slice(),
+    ];
+    txn.db.sql.execute(sql, bound)?;
+    Ok(())
+}
+
+/// Takes the place of one that begins then.
+fn set_from(txn: &Txn<'_>, place: &Place, n: i64, old: i64, new: i64) -> Result<(), Error> {
+    if old == new {
+        return Ok(());
+    }
+    let sql = "DELETE FROM bindings WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
+    txn.db.sql.execute(sql, values![place, n, new])?;
+    let sql = "UPDATE bindings SET from_ms = ?4 WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
+    txn.db.sql.execute(sql, values![place, n, old, new])?;
     Ok(())
 }
 
 /// A binding that ends where it starts never was.
-fn set_to(txn: &Txn<'_>, place: Place, n: i64, from: i64, to: Option<Timestamp>) -> Result<(), Error> {
+fn set_to(txn: &Txn<'_>, place: &Place, n: i64, from: i64, to: Option<Timestamp>) -> Result<(), Error> {
     let to = to.map(Timestamp::ms);
-    let connection = txn.db.connection;
     if to.is_some_and(|to| to <= from) {
         let sql = "DELETE FROM bindings WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-        connection.prepare_cached(sql)?.execute((place, n, from))?;
+        txn.db.sql.execute(sql, values![place, n, from])?;
     } else {
         let sql = "UPDATE bindings SET to_ms = ?4 WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-        connection.prepare_cached(sql)?.execute((place, n, from, to))?;
+        txn.db.sql.execute(sql, values![place, n, from, to])?;
     }
     Ok(())
 }
@@ -255,30 +274,25 @@ fn edit(txn: &mut Txn<'_>, n: i64, change: impl FnOnce(&mut Body)) -> Result<(),
     Ok(())
 }
 
-pub(super) fn store(txn: &Txn<'_>, n: i64, body: &Body) -> Result<(), Error> {
+pub fn store(txn: &mut Txn<'_>, n: i64, body: &Body) -> Result<(), Error> {
     let sql = "UPDATE holders SET body = ?2 WHERE n = ?1";
-    txn.db.connection.prepare_cached(sql)?.execute((n, body.encode()))?;
+    txn.db.sql.execute(sql, values![n, &body.encode()])?;
     Ok(())
 }
 
 /// As `SetTo`: one that starts where it ends never was.
 fn end_contacts(txn: &mut Txn<'_>, n: i64, at: Timestamp) -> Result<(), Error> {
     let contacts = crate::domain::identity::Kind::ALL.into_iter().filter(|k| k.class() == Class::Contact);
-    let connection = txn.db.connection;
-    let mut end = connection.prepare_cached(
-        "UPDATE bindings SET to_ms = ?3
-         WHERE n = ?1 AND kind = ?2 AND from_ms < ?3 AND (to_ms IS NULL OR to_ms > ?3)",
-    )?;
-    let mut remove = connection.prepare_cached(
-        "DELETE FROM bindings
-         WHERE n = ?1 AND kind = ?2 AND from_ms = ?3 AND (to_ms IS NULL OR to_ms > ?3) RETURNING place",
-    )?;
+    let end = "UPDATE bindings SET to_ms = ?3
+         WHERE n = ?1 AND kind = ?2 AND from_ms < ?3 AND (to_ms IS NULL OR to_ms > ?3)";
+    let remove = "DELETE FROM bindings
+         WHERE n = ?1 AND kind = ?2 AND from_ms = ?3 AND (to_ms IS NULL OR to_ms > ?3) RETURNING place";
     for kind in contacts {
-        let whose = (n, kind.as_str(), at.ms());
-        end.execute(whose)?;
-        for place in remove.query_map(whose, |row| row.get(0))? {
-            txn.touched.insert(place?);
-        }
+        let whose = values![n, kind.as_str(), at.ms()];
+        txn.db.sql.execute(end, whose)?;
+        let removed = txn.db.sql.all(remove, whose, |row| row.place(0))?;
+        txn.published.extend(&removed);
+        txn.touched.extend(removed);
     }
     Ok(())
 }

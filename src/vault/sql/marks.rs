@@ -10,11 +10,11 @@ use crate::vault::{Error, HolderKind};
 
 /// The key of a row. The mark itself stands in index blocks and never in a file of the vault, so
 /// that neither tells anything about the other to who lacks the look-up key.
-pub(super) type Place = [u8; 16];
+pub type Place = [u8; 16];
 
 /// One identifier under one look-up key: the two halves of its HMAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marking {
+pub struct Marking {
     pub mark: Mark,
     pub place: Place,
     /// The look-up key.
@@ -22,7 +22,7 @@ pub(super) struct Marking {
 }
 
 /// Keyed look-ups under every living look-up key, the active one first.
-pub(super) struct Marker {
+pub struct Marker {
     /// Each with its key schedule done, so that a mark costs two compressions.
     keys: Vec<(u32, Hmac<Sha256>)>,
 }
@@ -82,12 +82,12 @@ fn marking((lookup, key): &(u32, Hmac<Sha256>), identifier: &Identifier) -> Mark
 }
 
 /// Where a holder is found by its handle. Unkeyed: the handle is 128 random bits.
-pub(super) fn place_of_subject(subject: SubjectId) -> Place {
+pub fn place_of_subject(subject: SubjectId) -> Place {
     cut(Sha256::new().chain_update(b"custody/v1/vault/subject/").chain_update(subject.0))
 }
 
 /// Where an organisation or a matter is found by its name, which is no secret. People have none.
-pub(super) fn place_of_name(kind: HolderKind, name: &str) -> Option<Place> {
+pub fn place_of_name(kind: HolderKind, name: &str) -> Option<Place> {
     let label: &[u8] = match kind {
         HolderKind::Matter => b"custody/v1/vault/matter/",
         HolderKind::Organisation => b"custody/v1/vault/organisation/",
@@ -97,7 +97,7 @@ pub(super) fn place_of_name(kind: HolderKind, name: &str) -> Option<Place> {
 }
 
 /// Where the cache remembers that an identifier was seen with a holder. Both are random bits.
-pub(super) fn place_of_pair(subject: SubjectId, place: &Place) -> Place {
+pub fn place_of_pair(subject: SubjectId, place: &Place) -> Place {
     std::array::from_fn(|i| subject.0[i] ^ place[i])
 }
 

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row};
-
-use super::cache::{Known, Slot};
+use super::cache::{Known, Slot, Versions};
 use super::marks::{Marker, Marking, Place, place_of_pair, place_of_subject};
 use super::seal::{self, DESTROYED, Wrapped, corrupt};
-use super::{Shared, marks};
+use super::{Row, Shared, Sql, marks, values};
 use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{Binding, Erased, HolderKind, Owner};
 use crate::domain::identity::{Class, Identifier};
@@ -17,12 +15,12 @@ use crate::record::key::YearKey;
 use crate::vault::{Error, Holder, Key};
 
 /// Length of a holder's row. The schema checks it.
-pub(super) const BODY: usize = 220;
+pub const BODY: usize = 220;
 const NEVER: i64 = i64::MIN;
 
 /// A holder as stored: version, kind, account, 0, kek epoch, created, cancelled, subject, three keys.
 #[derive(Clone)]
-pub(super) struct Body {
+pub struct Body {
     pub kind: HolderKind,
     pub account: bool,
     pub kek: u32,
@@ -111,7 +109,7 @@ impl Body {
 }
 
 /// One identifier of an entry with its marks, and all that is known of it.
-pub(super) struct Facts {
+pub struct Facts {
     pub bindings: Arc<[Known]>,
     pub erased: Vec<Erased>,
     /// Where each binding stands, for who changes it.
@@ -119,22 +117,34 @@ pub(super) struct Facts {
 }
 
 /// A connection for the length of one transaction, with the holders met in it.
-pub(super) struct Db<'a> {
-    pub connection: &'a Connection,
+pub struct Db<'a> {
+    pub sql: &'a dyn Sql,
     pub shared: &'a Shared,
     /// One for the whole transaction, whatever is activated meanwhile.
     pub marker: Arc<Marker>,
     holders: HashMap<i64, Arc<Holder>>,
+    /// What the cache may be told of what is read. A writer tells it nothing before its commit.
+    versions: Option<Versions>,
 }
 
 impl<'a> Db<'a> {
-    pub fn new(connection: &'a Connection, shared: &'a Shared) -> Self {
-        Db { connection, shared, marker: shared.marker(), holders: HashMap::new() }
+    /// To be made before the transaction begins to read.
+    pub fn reading(sql: &'a dyn Sql, shared: &'a Shared) -> Self {
+        Db { versions: Some(shared.cache.versions()), ..Db::writing(sql, shared) }
+    }
+
+    pub fn writing(sql: &'a dyn Sql, shared: &'a Shared) -> Self {
+        Db { sql, shared, marker: shared.marker(), holders: HashMap::new(), versions: None }
+    }
+
+    fn fill(&self, place: Place, slot: Slot) {
+        if let Some(versions) = &self.versions {
+            self.shared.cache.fill(place, slot, versions);
+        }
     }
 
     /// All that is known of an identifier, under the active look-up key and the older ones.
     pub fn facts(&mut self, identifier: &Identifier, marking: &Marking) -> Result<Facts, Error> {
-        let version = self.shared.cache.version(&marking.place);
         let (mut known, mut places, mut erased) = (Vec::new(), Vec::new(), Vec::new());
         self.bindings_at(&marking.place, &mut known, &mut places)?;
         self.erased_at(&marking.place, &mut erased)?;
@@ -146,7 +156,7 @@ impl<'a> Db<'a> {
         let bindings: Arc<[Known]> = known.into();
         // What stands under another key changes without the cache being told under this one.
         if here > 0 && here == bindings.len() && erased.is_empty() {
-            self.shared.cache.fill(marking.place, Slot::Bindings(Arc::clone(&bindings)), version);
+            self.fill(marking.place, Slot::Bindings(Arc::clone(&bindings)));
         }
         Ok(Facts { bindings, erased, places })
     }
@@ -157,18 +167,14 @@ impl<'a> Db<'a> {
         known: &mut Vec<Known>,
         places: &mut Vec<(Place, i64)>,
     ) -> Result<(), Error> {
-        let connection = self.connection;
-        let mut statement = connection.prepare_cached(
-            "SELECT b.n, b.from_ms, b.to_ms, b.reaches, h.body, m.kept FROM bindings b
-             JOIN holders h ON h.n = b.n LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1",
-        )?;
-        let mut rows = statement.query([place])?;
-        while let Some(row) = rows.next()? {
-            let n: i64 = row.get(0)?;
-            let Some(body) = Body::decode(row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?)? else {
+        let sql = "SELECT b.n, b.from_ms, b.to_ms, b.reaches, h.body, m.kept FROM bindings b
+             JOIN holders h ON h.n = b.n LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1";
+        self.sql.query(sql, values![place], &mut |row| {
+            let n = row.int(0)?;
+            let Some(body) = Body::decode(row.bytes(4)?)? else {
                 return Err(corrupt("an identifier is bound to a destroyed holder"));
             };
-            let canonical = match row.get::<_, Option<i64>>(5)? {
+            let canonical = match row.int_or_none(5)? {
                 Some(kept) => self.canonical_from(kept)?,
                 None => body.subject,
             };
@@ -179,22 +185,20 @@ impl<'a> Db<'a> {
                 owner,
                 from: time(row, 1)?,
                 to: time_or_none(row, 2)?,
-                reaches: row.get(3)?,
+                reaches: row.truth(3)?,
             };
             known.push(Known { binding, holder: self.holder_of(n, &body)? });
             places.push((*place, n));
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn erased_at(&self, place: &Place, erased: &mut Vec<Erased>) -> Result<(), Error> {
         let sql = "SELECT from_ms, to_ms FROM erased WHERE place = ?1 AND until_ms > ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query((place, self.shared.clock.now().ms()))?;
-        while let Some(row) = rows.next()? {
+        self.sql.query(sql, values![place, self.shared.clock.now().ms()], &mut |row| {
             erased.push(Erased { from: time_or_none(row, 0)?, to: time(row, 1)? });
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// A holder that was made in this transaction.
@@ -208,12 +212,12 @@ impl<'a> Db<'a> {
             return Ok(Arc::clone(holder));
         }
         let place = place_of_subject(body.subject);
-        let version = self.shared.cache.version(&place);
         let holder = match self.shared.cache.get(&place) {
-            Some(Slot::Holder(holder)) => holder,
+            // Another node may have destroyed a key since that was remembered.
+            Some(Slot::Holder(holder)) if holder.identity.is_some() == (body.identity != DESTROYED) => holder,
             _ => {
                 let holder = Arc::new(body.unwrap(self.shared)?);
-                self.shared.cache.fill(place, Slot::Holder(Arc::clone(&holder)), version);
+                self.fill(place, Slot::Holder(Arc::clone(&holder)));
                 holder
             }
         };
@@ -223,8 +227,7 @@ impl<'a> Db<'a> {
 
     /// The row of a handle or a name.
     pub fn find(&self, place: &Place) -> Result<Option<i64>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT n FROM handles WHERE place = ?1")?;
-        Ok(statement.query_row([place], |row| row.get(0)).optional()?)
+        self.sql.first("SELECT n FROM handles WHERE place = ?1", values![place], |row| row.int(0))
     }
 
     pub fn find_subject(&self, subject: SubjectId) -> Result<i64, Error> {
@@ -232,9 +235,10 @@ impl<'a> Db<'a> {
     }
 
     pub fn body(&self, n: i64) -> Result<Body, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT body FROM holders WHERE n = ?1")?;
-        let body: Vec<u8> = statement.query_row([n], |row| row.get(0))?;
-        Body::decode(&body)?.ok_or_else(|| corrupt("a handle leads to a destroyed holder"))
+        let sql = "SELECT body FROM holders WHERE n = ?1";
+        let body = self.sql.first(sql, values![n], |row| Body::decode(row.bytes(0)?))?;
+        body.ok_or_else(|| corrupt("a number of a holder leads nowhere"))?
+            .ok_or_else(|| corrupt("a handle leads to a destroyed holder"))
     }
 
     pub fn holder(&mut self, subject: SubjectId) -> Result<Arc<Holder>, Error> {
@@ -244,13 +248,12 @@ impl<'a> Db<'a> {
     }
 
     pub fn is_pending(&self, n: i64) -> Result<bool, Error> {
-        Ok(self.connection.prepare_cached("SELECT 1 FROM pending WHERE n = ?1")?.exists([n])?)
+        self.sql.exists("SELECT 1 FROM pending WHERE n = ?1", values![n])
     }
 
     /// Into what a holder was merged, if so.
     pub fn kept(&self, gone: i64) -> Result<Option<i64>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT kept FROM merges WHERE gone = ?1")?;
-        Ok(statement.query_row([gone], |row| row.get(0)).optional()?)
+        self.sql.first("SELECT kept FROM merges WHERE gone = ?1", values![gone], |row| row.int(0))
     }
 
     /// The end of a chain of merges. Chains have no circles, because only ends are merged.
@@ -271,35 +274,33 @@ impl<'a> Db<'a> {
             return Ok(true);
         }
         let n = self.find_subject(subject)?;
-        let sql = "SELECT 1 FROM seen WHERE n = ?1 AND place = ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
         let living = std::iter::once(self.marker.mark(identifier)).chain(self.marker.older(identifier));
         // The place may be one of a moment ago.
+        let mut asked = None;
         for place in std::iter::once(place).chain(living.map(|marking| marking.place)) {
-            if statement.exists((n, place))? {
+            if asked == Some(place) {
+                continue;
+            }
+            if self.sql.exists("SELECT 1 FROM seen WHERE n = ?1 AND place = ?2", values![n, &place])? {
                 return Ok(true);
             }
+            asked = Some(place);
         }
         Ok(false)
     }
 
     /// The places of all bindings of a holder.
     pub fn places_of(&self, n: i64) -> Result<Vec<Place>, Error> {
-        let sql = "SELECT DISTINCT place FROM bindings WHERE n = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let places = statement.query_map([n], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        Ok(places)
+        self.sql.all("SELECT DISTINCT place FROM bindings WHERE n = ?1", values![n], |row| row.place(0))
     }
 
     /// Those that a change of a holder's canonical end concerns: the holder and whoever merged into it.
     pub fn with_merged(&self, n: i64) -> Result<Vec<i64>, Error> {
         let mut all = vec![n];
         let mut next = 0;
-        let mut statement = self.connection.prepare_cached("SELECT gone FROM merges WHERE kept = ?1")?;
         while let Some(n) = all.get(next).copied() {
-            for gone in statement.query_map([n], |row| row.get::<_, i64>(0))? {
-                all.push(gone?);
-            }
+            let sql = "SELECT gone FROM merges WHERE kept = ?1";
+            all.extend(self.sql.all(sql, values![n], |row| row.int(0))?);
             next += 1;
         }
         Ok(all)
@@ -318,19 +319,19 @@ impl<'a> Db<'a> {
     }
 }
 
-pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
-    Timestamp::from_ms(row.get(column)?).ok_or_else(|| corrupt("a row holds a time that is none"))
+pub fn time(row: &dyn Row, column: usize) -> Result<Timestamp, Error> {
+    Timestamp::from_ms(row.int(column)?).ok_or_else(|| corrupt("a row holds a time that is none"))
 }
 
-pub(super) fn time_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
-    match row.get::<_, Option<i64>>(column)? {
+pub fn time_or_none(row: &dyn Row, column: usize) -> Result<Option<Timestamp>, Error> {
+    match row.int_or_none(column)? {
         Some(_) => time(row, column).map(Some),
         None => Ok(None),
     }
 }
 
 /// Of a shared identifier that was seen with somebody: written with the next commit.
-pub(super) struct SeenRow {
+pub struct SeenRow {
     pub subject: SubjectId,
     pub place: Place,
     /// The look-up key that the place is under.

@@ -1,0 +1,269 @@
+//! The vault in PostgreSQL, which several nodes share: one writing thread a node, a few readers, a bounded
+//! cache with a lease.
+//!
+//! Promises: what `vault::Vault` promises, for all nodes together. One transaction of all nodes at a time decides
+//! (`writer.rs`). What a node remembers is no longer used within five seconds after it ceased to be so, and mostly
+//! within milliseconds (`others.rs`). A destroyed key is in no file of a table when `destroy` returns (`purge.rs`).
+//! While the database is away, whoever is remembered is still answered for as long as the lease runs; everything
+//! else fails within a bounded time, and goes on by itself when the database is back. Not promised, as in the
+//! embedded vault: confirmations and associations of shared identifiers are written within a second, and a crash
+//! before loses them.
+//!
+//! Beyond the tables' files the adapter cannot reach. The write-ahead log and its archive, replicas and base
+//! backups hold wrapped keys as they were: until PostgreSQL has recycled that part of its log, the replica has
+//! followed, the archive and the backup are deleted, or, for all of them at once, the key-encryption key of
+//! that time is destroyed. That key is never in the database. A replication slot or a standby with
+//! `hot_standby_feedback` that stands still keeps old rows from being removed, and then `destroy` fails and says so.
+
+mod others;
+mod purge;
+mod schema;
+mod session;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::clock::Clock;
+use crate::postgres::Database;
+use crate::vault::check::{Cursor, Step};
+use crate::vault::keyring::Keyring;
+use crate::vault::sql::cache::{Cache, Lease};
+use crate::vault::sql::check::{WHOLE, after, count, some};
+use crate::vault::sql::port::Store;
+use crate::vault::sql::rows::Db;
+use crate::vault::sql::txn::{Job, Task, Txn};
+use crate::vault::sql::{Shared, Sql, admin, closed, hot, rotate, values};
+use crate::vault::{Error, keyring};
+
+use others::{Others, Reading};
+use purge::Purge;
+use session::Session;
+use writer::Writer;
+
+/// Requests that may wait for the writer; more wait outside.
+const WAITING: usize = 1_024;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Identifiers, holders and associations kept in memory, all counted alike.
+    pub cache_entries: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { cache_entries: 400_000 }
+    }
+}
+
+/// See the module.
+pub struct Vault {
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    others: Arc<Others>,
+    purge: Purge,
+    /// `None` only while it is dropped.
+    requests: Option<mpsc::Sender<Box<dyn Job>>>,
+    waiting: Arc<Semaphore>,
+    writer: Option<JoinHandle<()>>,
+    /// Ends with the vault.
+    _reading: Reading,
+}
+
+impl Vault {
+    /// Opens the vault of a database's schema, or makes it there.
+    ///
+    /// # Errors
+    /// `Keyring` if the keyring was made for another vault, has another fingerprint secret, or lacks a key that
+    /// rows are locked or stand with; `Corrupt` if the tables are of another version; `Unavailable` if the
+    /// database cannot be reached.
+    pub async fn open(
+        database: Arc<Database>,
+        keyring: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, Error> {
+        database.migrate(&schema::MIGRATIONS).await?;
+        let key = lock_key(database.schema());
+        let lease = Arc::new(Lease::over());
+        let cache = Cache::leased(options.cache_entries, Arc::clone(&lease));
+        let shared = Arc::new(Shared::new(keyring, clock, cache)?);
+        let theirs = Arc::clone(&shared);
+        let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({key})");
+        blocking(&database, begin, move |session| check_keys(session, &theirs)).await?;
+        let others = Arc::new(Others::new(key, lease));
+        let no_thread = |e| Error::Unavailable {
+            reason: "no threads for the vault",
+            source: Some(anyhow::Error::new(e)),
+        };
+        let reading = Reading::begin(Arc::clone(&others), Arc::clone(&database), Arc::clone(&shared));
+        let reading = reading.map_err(no_thread)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+        let writer = Writer {
+            database: Arc::clone(&database),
+            shared: Arc::clone(&shared),
+            others: Arc::clone(&others),
+            runtime,
+            key,
+            line: None,
+            failed: None,
+        };
+        let (requests, incoming) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("vault-writer".into());
+        let writer = thread.spawn(move || writer.run(&incoming)).map_err(no_thread)?;
+        Ok(Vault {
+            shared,
+            database,
+            others,
+            purge: Purge::default(),
+            requests: Some(requests),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            writer: Some(writer),
+            _reading: reading,
+        })
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(writer) = self.writer.take() {
+            // It panics only if it is broken, and then there is nobody here to tell.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Store for Vault {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Txn<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = Arc::clone(&self.waiting).acquire_owned().await.map_err(|_| closed())?;
+        let (reply, answer) = oneshot::channel();
+        let task = Box::new(Task { work: Some(work), result: None, reply, permit });
+        self.requests.as_ref().and_then(|requests| requests.send(task).ok()).ok_or_else(closed)?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
+        blocking(&self.database, begin, move |session| read(&mut Db::reading(session, &shared))).await
+    }
+
+    /// A commit is where it has to be when it is answered.
+    async fn settled(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn purged(&self) -> Result<(), Error> {
+        Ok(self.purge.destroyed(&self.database).await?)
+    }
+
+    async fn rewritten(&self) -> Result<(), Error> {
+        Ok(self.purge.all(&self.database).await?)
+    }
+
+    async fn checked(&self, from: Cursor) -> Result<Step, Error> {
+        self.read(move |db| {
+            if from.stage != WHOLE {
+                return some(db, &from);
+            }
+            let mut step = Step { next: after(WHOLE), ..Step::default() };
+            count(db, |_| false, &mut step.faults)?;
+            Ok(step)
+        })
+        .await
+    }
+
+    async fn forgotten(&self) -> Result<(), Error> {
+        self.others.forgotten(&self.database).await;
+        Ok(())
+    }
+}
+
+/// Runs `work` in one transaction, on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    database: &Arc<Database>,
+    begin: String,
+    work: impl FnOnce(&Session<'_>) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (handle, patience) = (Handle::current(), database.patience());
+    let connection = database.get().await?;
+    let task = tokio::task::spawn_blocking(move || {
+        let session = Session::pooled(&connection, &handle, patience);
+        let outcome = session.batch(&begin).and_then(|()| work(&session));
+        let ended = session.batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        if ended.is_err() {
+            // Nobody gets a connection with a transaction open.
+            drop(deadpool_postgres::Object::take(connection));
+        }
+        match ended {
+            Ok(()) => outcome,
+            Err(lost) => outcome.and(Err(lost)),
+        }
+    });
+    task.await.map_err(|_| closed())?
+}
+
+/// What the nodes of one vault lock, so that one of them decides at a time.
+fn lock_key(schema: &str) -> i64 {
+    let hash: [u8; 32] =
+        Sha256::new().chain_update(b"custody/v1/vault/lock/").chain_update(schema).finalize().into();
+    i64::from_le_bytes(hash.as_chunks::<8>().0[0])
+}
+
+/// A new database becomes the keyring's vault; an old one must be it, and every key that its rows need be there.
+fn check_keys(sql: &Session<'_>, shared: &Shared) -> Result<(), Error> {
+    let ours = shared.keyring.vault_id();
+    let stored = belongs(sql, "vault", &ours)?;
+    if stored != ours {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        return Err(keyring::Error::Foreign { keyring: hex(&ours), vault: hex(&stored) }.into());
+    }
+    let ours = of_fingerprint(&shared.keyring)?;
+    if belongs(sql, "fingerprint", &ours)? != ours {
+        let why = "its fingerprint secret is not the one that the other nodes work with, and every retry of an \
+                   event would be taken for another event; copy the keyring of another node here";
+        return Err(Error::Keyring(why.into()));
+    }
+    hot::check_keys(shared, &admin::counts(sql)?)?;
+    rotate::check_lookups(sql, &shared.keyring)?;
+    rotate::note_lookup(sql, shared.marker().active())
+}
+
+/// What stands under a name; `ours` from now on, if nothing did.
+fn belongs(sql: &dyn Sql, name: &str, ours: &[u8]) -> Result<Vec<u8>, Error> {
+    let note = "INSERT INTO belongs (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
+    sql.execute(note, values![name, ours])?;
+    let find = "SELECT value FROM belongs WHERE name = ?1";
+    let found = sql.first(find, values![name], |row| Ok(row.bytes(0)?.to_vec()))?;
+    found.ok_or(Error::NotFound)
+}
+
+/// By which two fingerprint secrets are told apart, and which says nothing of them.
+fn of_fingerprint(keyring: &Keyring) -> Result<[u8; 16], Error> {
+    let key = keyring.fingerprint()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_ref())
+        .map_err(|_| Error::Keyring("the fingerprint key has a wrong length".into()))?;
+    mac.update(b"custody/v1/vault/fingerprint");
+    let whole: [u8; 32] = mac.finalize().into_bytes().into();
+    Ok(whole.as_chunks::<16>().0[0])
+}
