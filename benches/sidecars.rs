@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use custody::clock::SystemClock;
+use custody::clock::{Clock, SystemClock};
 use custody::domain::id::{Digest, EventId, Id};
 use custody::log::sidecars::postgres::PostgresSidecars;
 use custody::log::sidecars::{NewSidecar, Sidecars};
@@ -105,6 +105,13 @@ async fn main() {
         println!("put, {tasks} at a time: {:.0}/s", rate(first..first + batches, tasks, put).await);
         println!("got, {tasks} at a time: {:.0}/s", rate(first..first + batches, tasks, get).await);
     }
+    let (started, mut after, mut count) = (Instant::now(), 0, 0);
+    loop {
+        let page = sidecars.put_before(SystemClock.now(), after, 1_000).await.expect("list");
+        let Some(last) = page.last() else { break };
+        (after, count) = (last.number, count + page.len());
+    }
+    println!("{count} listed in {:?}", started.elapsed());
     let pieces: Vec<_> = (0..BATCH).map(|n| (leaf(n), 0)).collect();
     let started = Instant::now();
     sidecars.purge(&pieces).await.expect("purge");

@@ -63,7 +63,8 @@ pub trait Sidecars: Send + Sync {
     async fn purge(&self, pieces: &[(Digest, u16)]) -> Result<(), Error>;
 
     /// Those put before an instant, behind a number, in the order of numbers. Instants are those of the clocks of
-    /// whoever put them, and numbers are given before a put is durable: an instant some minutes ago misses none.
+    /// whoever put them, and numbers are given before a put is durable: an instant some minutes ago misses none. May end
+    /// before the last of them where very many in a row were put later.
     async fn put_before(&self, before: Timestamp, after: u64, limit: usize) -> Result<Vec<Stored>, Error>;
 
     /// Takes whole sidecars away that no record has. Unknown ones are passed over.

@@ -103,7 +103,18 @@ fn of_server(told: &DbError) -> Error {
         "40001" | "40P01" => "other transactions were in the way",
         "53100" => "the server's disk is full",
         other if other.starts_with("53") => "the server is out of resources",
-        _ => return Error::Refused(text),
+        other => return Error::Refused(format!("{text}{}", hint(other))),
     };
     Error::Unavailable { reason, source }
+}
+
+/// What an operator can do about it, where that is plain.
+fn hint(code: &str) -> &'static str {
+    match code {
+        "28000" | "28P01" => ": the role or its password is not accepted",
+        "3D000" => ": there is no such database",
+        "42501" => ": the role lacks a privilege",
+        "3F000" | "42P01" => ": a schema or table is missing",
+        _ => "",
+    }
 }

@@ -5,8 +5,9 @@
 //! five seconds old, by a clock that nobody sets. A server drops the session of a holder who is cut off after about six
 //! seconds, and that of one who died at once.
 //! Does not promise that what a holder began has reached everybody when the lock passes on: a process that is
-//! suspended between looking and acting acts late. So whatever must not happen twice is fenced (`super::fence`), and
-//! what is written under a lock is written through the guard's own connection, which is lost with the lock.
+//! suspended between looking and acting acts late, and that clock may stand still with it. So whatever must not
+//! happen twice is fenced (`super::fence`), and what is written under a lock is written through the guard's own
+//! connection, which is lost with the lock.
 //! A crash loses the lock, which is what it is for.
 
 use std::fmt;

@@ -100,10 +100,29 @@ async fn no_password_is_told() {
     let wrong = Options::new("postgres://me:Geheim77@[::1/x?sslmode=perhaps");
     let wrong = Database::open(wrong).await.unwrap_err();
     assert!(!wrong.retryable());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "Geheim78\n").unwrap();
+    let filed = Options { password_file: Some(file.clone()), ..options.clone() };
+    assert_eq!(filed.config().unwrap().get_password(), Some(&b"Geheim78"[..]));
+    let missing = Options { password_file: Some(file.with_extension("not")), ..options.clone() };
+    assert!(matches!(Database::open(missing).await, Err(Error::Options(_))));
     let schema = Options { schema: "x; DROP".to_owned(), ..options.clone() };
     assert!(matches!(Database::open(schema).await, Err(Error::Options(_))));
-    for said in [format!("{options:?}"), all_of(&refused), all_of(&wrong)] {
+    for said in [format!("{options:?} {filed:?}"), all_of(&refused), all_of(&wrong)] {
         assert!(!said.contains("Geheim"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_can_mend_is_said() {
+    let options = throwaway::options("mend");
+    let url = options.url.replace("/postgres?", "/nosuchdatabase?");
+    // A server named by `CUSTODY_TEST_POSTGRES` may have another database.
+    if options.url != url {
+        let missing = Database::open(Options { url, ..options }).await.unwrap_err();
+        assert!(!missing.retryable());
+        assert!(missing.to_string().ends_with("3D000: there is no such database"), "{missing}");
     }
 }
 

@@ -279,8 +279,9 @@ fn binaries() -> PathBuf {
     let mut versions: Vec<_> = installed.map(|entry| entry.path().join("bin")).collect();
     versions.sort_by_key(|path| path.to_string_lossy().len());
     folders.extend(versions.into_iter().rev());
-    let found = folders.into_iter().find_map(|folder| fs::canonicalize(folder.join("initdb")).ok());
     // Distributions link single programs; the others lie where the link leads.
-    let folder = found.and_then(|initdb| initdb.parent().map(Path::to_path_buf));
+    let linked =
+        |folder: PathBuf| fs::canonicalize(folder.join("initdb")).ok()?.parent().map(Path::to_path_buf);
+    let folder = folders.into_iter().filter_map(linked).find(|folder| folder.join("postgres").exists());
     folder.expect("no initdb: tests/run installs PostgreSQL, or set CUSTODY_TEST_POSTGRES to a server's URL")
 }

@@ -9,6 +9,9 @@
 //! * between a purge and the next scrub the bytes may lie in the free space of pages;
 //! * blocks that the file system freed may still be on the medium.
 //!
+//! While a part is written anew nobody can use it, and a large batch uses every part: callers wait, and beyond
+//! `patience` they are told so. A part is a 32nd of all, so a scrub is for quiet hours.
+//!
 //! Pieces are encrypted, and whoever destroyed the key needs none of the above; it takes the last trace away.
 //! A crash loses what was not answered, and nothing of the note which parts have to be scrubbed.
 
@@ -30,8 +33,8 @@ use crate::postgres::{self, Connection, Database, Migration};
 
 const PARTS: i32 = 32;
 
-/// Numbers looked through at once for those that were put before an instant.
-const WINDOW: u64 = 4_096;
+/// So many in a row that were put too late end the search for those that were put before an instant.
+const LOOKED: usize = 1_000;
 
 const MIGRATIONS: [Migration; 1] =
     [Migration { part: "sidecars", version: 1, sql: include_str!("postgres/tables.sql") }];
@@ -119,31 +122,6 @@ impl PostgresSidecars {
         };
         self.database.within(step).await.map_err(said)
     }
-
-    async fn page(&self, before: Timestamp, after: u64, to: u64, limit: i64) -> Result<Vec<Stored>, Error> {
-        let connection = self.connection().await?;
-        let select = "SELECT leaf, emitter, event_id, number FROM sidecars \
-                      WHERE number > $1 AND number <= $2 AND put_ms < $3 ORDER BY number LIMIT $4";
-        let (after, to) = (signed(after), signed(to));
-        let rows = async {
-            let statement = connection.prepare_cached(select).await?;
-            connection.query(&statement, &[&after, &to, &before.ms(), &limit]).await
-        };
-        let rows = self.database.within(rows).await.map_err(said_of_reading)?;
-        let stored = |row: &tokio_postgres::Row| {
-            let emitter = row.get::<_, &str>(1).parse().map_err(|_| corrupt("a sidecar's emitter"))?;
-            let number = row.get::<_, i64>(3).unsigned_abs();
-            Ok(Stored { leaf: digest(row.get(0))?, emitter, event_id: EventId(row.get(2)), number })
-        };
-        rows.iter().map(stored).collect()
-    }
-
-    async fn last_number(&self) -> Result<u64, Error> {
-        let connection = self.connection().await?;
-        let last = connection.query_one("SELECT last_value FROM sidecar_numbers", &[]);
-        let row = self.database.within(last).await.map_err(said_of_reading)?;
-        Ok(row.get::<_, i64>(0).unsigned_abs())
-    }
 }
 
 #[async_trait]
@@ -194,19 +172,23 @@ impl Sidecars for PostgresSidecars {
     }
 
     async fn put_before(&self, before: Timestamp, after: u64, limit: usize) -> Result<Vec<Stored>, Error> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let last = if limit == 0 { after } else { self.last_number().await? };
-        let (mut after, mut window) = (after, WINDOW);
-        while after < last {
-            let to = after.saturating_add(window);
-            let page = self.page(before, after, to, limit).await?;
-            if !page.is_empty() {
-                return Ok(page);
-            }
-            // Long gaps are crossed with long steps.
-            (after, window) = (to, window.saturating_mul(4));
-        }
-        Ok(Vec::new())
+        let connection = self.connection().await?;
+        // Who is too young is passed over here: the server would look through all that came since.
+        let select = "SELECT leaf, emitter, event_id, number, put_ms FROM sidecars \
+                      WHERE number > $1 ORDER BY number LIMIT $2";
+        let (after, looked) = (signed(after), signed(limit.max(LOOKED) as u64));
+        let rows = async {
+            let statement = connection.prepare_cached(select).await?;
+            connection.query(&statement, &[&after, &looked]).await
+        };
+        let rows = self.database.within(rows).await.map_err(said_of_reading)?;
+        let stored = |row: &tokio_postgres::Row| {
+            let emitter = row.get::<_, &str>(1).parse().map_err(|_| corrupt("a sidecar's emitter"))?;
+            let number = row.get::<_, i64>(3).unsigned_abs();
+            Ok(Stored { leaf: digest(row.get(0))?, emitter, event_id: EventId(row.get(2)), number })
+        };
+        let old = rows.iter().filter(|row| row.get::<_, i64>(4) < before.ms());
+        old.take(limit).map(stored).collect()
     }
 
     async fn remove(&self, leaves: &[Digest]) -> Result<(), Error> {
