@@ -37,7 +37,11 @@ fn from_one_machine_to_a_cluster_and_back_the_root_stays() {
     let root = runtime().block_on(async {
         let client = connect(&served).await;
         let events: Vec<_> = (0..300).map(|n| collected(&format!("person-{}", n % 30))).collect();
-        send_all(&client, &events).await.unwrap().iter().for_each(|outcome| assert!(!receipt(outcome).duplicate));
+        send_all(&client, &events)
+            .await
+            .unwrap()
+            .iter()
+            .for_each(|outcome| assert!(!receipt(outcome).duplicate));
         let erased = pb::EraseSubjectsRequest {
             subjects: vec![pb::SubjectName {
                 name: Some(pb::subject_name::Name::Identifier(account("person-7"))),
@@ -78,7 +82,9 @@ fn the_demo_plays_on_a_cluster() {
     let fleet = Fleet::start(1, 0);
     let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cluster.toml");
-    command.args(["demo", "--people", "20", "--config", config, "--data-dir"]).arg(fleet.below().join("demo"));
+    command
+        .args(["demo", "--people", "20", "--config", config, "--data-dir"])
+        .arg(fleet.below().join("demo"));
     for pair in fleet.settings().chunks(2).filter(|pair| pair[1].starts_with("cluster.")) {
         let (key, value) = pair[1].split_once('=').unwrap();
         command.env(format!("CUSTODY_{}", key.replace('.', "_").to_uppercase()), value);

@@ -139,13 +139,25 @@ impl Drop for Cluster {
     }
 }
 
-/// Built by `cargo test` with everything else.
+/// Built by `cargo test` with everything else; by whoever runs one test alone, here.
 fn program() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let built = |folder: &Path| folder.join("examples").join("kurrent-stand-in");
-    tests.ancestors().map(built).find(|path| path.is_file()).unwrap_or_else(|| {
-        panic!("the stand-in is not built: run `cargo build --example kurrent-stand-in` first")
-    })
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let find = || {
+        let tests = std::env::current_exe().unwrap();
+        let built = |folder: &Path| folder.join("examples").join("kurrent-stand-in");
+        tests.ancestors().map(built).find(|path| path.is_file())
+    };
+    let build = || {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--locked", "--example", "kurrent-stand-in"]);
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the stand-in cannot be built");
+        find().expect("it was built")
+    };
+    BUILT.get_or_init(|| find().unwrap_or_else(build)).clone()
 }
 
 fn free_port() -> u16 {
