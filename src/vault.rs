@@ -15,6 +15,8 @@ pub mod scrub;
 mod sql;
 pub mod sqlite;
 
+pub use sql::moving::copy as copy_people;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

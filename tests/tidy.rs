@@ -88,8 +88,16 @@ fn pure_rules_and_the_record_do_no_io_and_know_no_adapter() {
 #[test]
 fn libraries_stay_in_their_adapters() {
     nobody(
-        "gRPC is named at the edges only",
-        offenders("src", &["src/api", "src/cli", "src/server", "src/pb.rs"], &["tonic::", "use tonic"]),
+        "gRPC is named at the edges only, and where KurrentDB is spoken to",
+        offenders(
+            "src",
+            &["src/api", "src/cli", "src/server", "src/pb.rs", "src/log/kurrent"],
+            &["tonic::", "use tonic"],
+        ),
+    );
+    nobody(
+        "KurrentDB has one adapter",
+        offenders("src", &["src/log/kurrent"], &["eventstore::", "use eventstore"]),
     );
     nobody("one place reads cron expressions", offenders("src", &["src/jobs/schedule.rs"], &["cron::"]));
     nobody(

@@ -11,17 +11,18 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
 use crate::cli::serve::Settings;
-use crate::clock::{Stopwatch, SystemClock};
-use crate::config::Config;
+use crate::clock::{Clock, Stopwatch, SystemClock};
+use crate::config::{Cluster, Config};
 use crate::copying::{self, Copied, Step};
 use crate::dirlock::DirLock;
 use crate::log::Log as Port;
 use crate::log::segments::{self, Segments};
-use crate::server::shared;
+use crate::server::{existing_keyring, shared};
+use crate::vault::{self, postgres, sqlite};
 
 #[derive(Debug, Subcommand)]
 pub enum Log {
-    /// Copy every record, with its pieces, to an empty log, or go on with a copy that was interrupted
+    /// Copy everybody and every record, with its pieces, to where nothing is; or go on where it was interrupted
     Copy(Copy),
 }
 
@@ -33,6 +34,9 @@ pub struct Copy {
     /// Where they go
     #[arg(long)]
     to: Side,
+    /// Leave the people out: their keys, and how they are found
+    #[arg(long)]
+    records_only: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -68,6 +72,9 @@ async fn copy(command: Copy, output: Output) -> Outcome {
     let config = command.settings.load_offline()?;
     let _lock = DirLock::take(&config.data.directory).map_err(Failure::configuration)?;
     let since = Stopwatch::start();
+    if !command.records_only {
+        copy_people(&config, to, output).await?;
+    }
     let source = Open::open(from, &config).await?;
     let target = Open::open(to, &config).await?;
     let mut told = |step: Step, at: u64, of: u64| {
@@ -119,6 +126,33 @@ fn told_whole(error: &copying::Error) -> String {
     text
 }
 
+/// Before the records: nobody may have records whose keys are not there.
+async fn copy_people(config: &Config, to: Side, output: Output) -> Outcome {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let keyring = Arc::new(existing_keyring(config).map_err(Failure::configuration)?);
+    let cluster = named(config)?;
+    let database = shared::database(cluster).await.map_err(Failure::configuration)?;
+    let theirs =
+        postgres::Vault::open(database, Arc::clone(&keyring), Arc::clone(&clock), Default::default());
+    let theirs = theirs.await.map_err(Failure::configuration)?;
+    let ours = sqlite::Vault::open(&config.data.directory.join("vault"), keyring, clock, Default::default());
+    let ours = ours.map_err(Failure::configuration)?;
+    let progress = |rows| output.progress(&format!("copying people: {rows} rows"));
+    let copied = match to {
+        Side::Cluster => vault::copy_people(&ours, &theirs, progress).await,
+        Side::Embedded => vault::copy_people(&theirs, &ours, progress).await,
+    };
+    output.progress_done();
+    let rows = copied.map_err(Failure::configuration)?;
+    output.note(&format!("{rows} rows of people copied"));
+    Ok(())
+}
+
+fn named(config: &Config) -> Result<&Cluster, Failure> {
+    let why = "the configuration names no cluster: set cluster.kurrentdb and cluster.postgres";
+    config.cluster.as_ref().ok_or_else(|| Failure::new(Exit::Configuration, why))
+}
+
 /// One side, open.
 enum Open {
     Embedded(Arc<Segments>),
@@ -136,11 +170,7 @@ impl Open {
                 Ok(Open::Embedded(Arc::new(opened.map_err(Failure::configuration)?)))
             }
             Side::Cluster => {
-                let cluster = config.cluster.as_ref().ok_or_else(|| {
-                    let why =
-                        "the configuration names no cluster: set cluster.kurrentdb and cluster.postgres";
-                    Failure::new(Exit::Configuration, why)
-                })?;
+                let cluster = named(config)?;
                 let shared = shared::Shared::open(config, cluster, Arc::new(SystemClock)).await;
                 shared.map(Open::Cluster).map_err(Failure::configuration)
             }

@@ -103,6 +103,7 @@ impl Kurrent {
     /// everything that the cluster has is there; with a local copy that has something it gives up waiting
     /// after a while, because a node must start while the cluster is down.
     pub async fn open(options: Options, sidecars: Arc<dyn Sidecars>) -> Result<Kurrent, Error> {
+        session::install_provider(&options.nodes).await;
         let dir = options.dir.clone();
         let opened = tokio::task::spawn_blocking(move || open_local(&dir)).await;
         let stopped = |_| Error::Unavailable { reason: "opening was stopped", source: None };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::crypto::CryptoProvider;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -151,6 +152,10 @@ async fn report(health: &HealthReporter, ready: &Ready, stopping: bool) {
 fn tls(config: &Tls) -> anyhow::Result<Option<ServerTlsConfig>> {
     let read = |path: &std::path::Path| std::fs::read(path).with_context(|| format!("{}", path.display()));
     let (Some(certificate), Some(key)) = (&config.certificate, &config.key) else { return Ok(None) };
+    // Two are compiled in, so the process has to name one. In a cluster its client has named the other already.
+    if CryptoProvider::get_default().is_none() {
+        let _other = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    }
     let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(read(certificate)?, read(key)?));
     if let Some(authority) = &config.client_ca {
         // Required from everybody: a token alone does not get past it.

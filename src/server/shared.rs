@@ -29,16 +29,7 @@ pub struct Shared {
 
 impl Shared {
     pub async fn open(config: &Config, cluster: &Cluster, clock: Arc<dyn Clock>) -> anyhow::Result<Shared> {
-        let patience = Duration::from_millis(cluster.patience_ms);
-        let options = postgres::Options {
-            password_file: cluster.postgres_password.clone(),
-            ca_file: cluster.postgres_ca.clone(),
-            connections: usize::try_from(cluster.connections)?,
-            schema: cluster.schema.clone(),
-            patience,
-            ..postgres::Options::new(cluster.postgres.0.as_str())
-        };
-        let database = Database::open(options).await.context("PostgreSQL (cluster.postgres)")?;
+        let database = database(cluster).await?;
         let sidecars = PostgresSidecars::open(Arc::clone(&database), clock).await.context("the sidecars")?;
         let group = &config.group.controller_group;
         let options = Options {
@@ -46,12 +37,25 @@ impl Shared {
             nodes: Nodes::parse(&cluster.kurrentdb.0).context("cluster.kurrentdb")?,
             prefix: format!("custody-{group}-"),
             queue_bytes: usize::try_from(config.limits.log_queue_bytes)?,
-            patience,
+            patience: Duration::from_millis(cluster.patience_ms),
             set_aside: set_aside(group.clone())?,
         };
         let log = Kurrent::open(options, sidecars as Arc<dyn Sidecars>).await;
         Ok(Shared { database, log: Arc::new(log.context("the log in KurrentDB (cluster.kurrentdb)")?) })
     }
+}
+
+/// The database of a cluster.
+pub async fn database(cluster: &Cluster) -> anyhow::Result<Arc<Database>> {
+    let options = postgres::Options {
+        password_file: cluster.postgres_password.clone(),
+        ca_file: cluster.postgres_ca.clone(),
+        connections: usize::try_from(cluster.connections)?,
+        schema: cluster.schema.clone(),
+        patience: Duration::from_millis(cluster.patience_ms),
+        ..postgres::Options::new(cluster.postgres.0.as_str())
+    };
+    Database::open(options).await.context("PostgreSQL (cluster.postgres)")
 }
 
 /// The record in the place of what does not count: about nobody, the same on every node of the group.

@@ -181,6 +181,13 @@ impl Store for Vault {
         Ok(self.purge.all(&self.database).await?)
     }
 
+    async fn renumbered(&self) -> Result<(), Error> {
+        let anew = "SELECT setval('holders_n', (SELECT coalesce(max(n), 0) + 1 FROM holders), false);
+                    SELECT setval(pg_get_serial_sequence('erased', 'rowid'),
+                                  (SELECT coalesce(max(rowid), 0) + 1 FROM erased), false)";
+        self.write(move |txn| txn.db.sql.batch(anew)).await
+    }
+
     async fn checked(&self, from: Cursor) -> Result<Step, Error> {
         self.read(move |db| {
             if from.stage != WHOLE {

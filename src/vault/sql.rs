@@ -12,6 +12,7 @@ pub mod check;
 pub mod erase;
 pub mod hot;
 pub mod marks;
+pub mod moving;
 pub mod port;
 pub mod rotate;
 pub mod rows;

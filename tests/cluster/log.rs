@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use custody::clock::SystemClock;
+use custody::clock::{Clock, SystemClock};
 use custody::log::contract::{self, Storage, event_id, record};
 use custody::log::faulty::{Call, Fault, Faulty};
 use custody::log::kurrent::{Kurrent, Nodes, Options};
@@ -236,8 +236,7 @@ async fn sidecars_without_a_header_are_swept() {
     let (emitter, event_id, pieces) = (orphan.emitter, orphan.event_id, orphan.pieces);
     let orphan = custody::log::sidecars::NewSidecar { leaf, emitter, event_id, pieces };
     place.sidecars.put(vec![orphan]).await.unwrap();
-    let far = custody::domain::time::Timestamp::from_ms(i64::MAX / 4)
-        .unwrap_or(custody::domain::time::Timestamp::EPOCH);
+    let far = SystemClock.now().plus_ms(60_000);
     let (swept, next) = log.sweep_orphans(far, 0).await.unwrap();
     assert_eq!(swept, 1);
     assert_eq!(log.sweep_orphans(far, next.unwrap()).await.unwrap(), (0, None));

@@ -45,6 +45,11 @@ pub trait Store: Send + Sync {
     /// Writes everything anew, without gaps in which remains of deleted rows may lie.
     fn rewritten(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Rows came from elsewhere with their numbers: new ones get others.
+    fn renumbered(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// As the port says.
     fn checked(&self, from: Cursor) -> impl Future<Output = Result<Step, Error>> + Send;
 
