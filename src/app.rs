@@ -165,6 +165,11 @@ impl App {
         self.called_off.store(true, Ordering::Relaxed);
     }
 
+    /// Returns when everybody who was recording is done: what they had in hand is in the log, or refused.
+    pub async fn nobody_records(&self) {
+        drop(self.recording.write().await);
+    }
+
     /// The time of the service's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

@@ -198,7 +198,7 @@ impl Default for Config {
             mirror: Mirror { directory: None, on_failure: OnFailure::Stop, anew: false },
             cluster: None,
             jobs: Jobs::default(),
-            log: Log { filter: "info,fjall=warn,lsm_tree=warn".to_owned() },
+            log: Log { filter: "info,fjall=warn,lsm_tree=warn,eventstore=off".to_owned() },
         }
     }
 }

@@ -116,6 +116,16 @@ pub trait Log: Send + Sync {
     async fn read(&self, from: u64, max_records: usize, max_bytes: usize)
     -> Result<Vec<StoredRecord>, Error>;
 
+    /// The same for whoever needs no pieces: there may be none in the records.
+    async fn read_headers(
+        &self,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        self.read(from, max_records, max_bytes).await
+    }
+
     /// Single records, in the order asked. A position at or beyond the head is an error.
     async fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error>;
 
@@ -133,6 +143,11 @@ pub trait Log: Send + Sync {
 
     /// Makes pieces physically unreadable. Those already purged are passed over.
     async fn purge(&self, pieces: &[PieceRef]) -> Result<(), Error>;
+
+    /// Leaves nothing of what was purged before in any file. Where `purge` does that by itself, nothing is left to do.
+    async fn scrub(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// What an operator needs to see.
     fn status(&self) -> Status;

@@ -98,6 +98,9 @@ pub struct Candidate {
     pub to: Option<Timestamp>,
 }
 
+/// Returns when everybody has passed who was before it.
+pub type Barrier = Arc<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The same call may succeed later; nothing was decided.
@@ -225,6 +228,10 @@ pub trait Vault: rotation::Rotation + scrub::Scrub + Send + Sync {
     async fn forgotten_everywhere(&self) -> Result<(), Error> {
         Ok(())
     }
+
+    /// What others ended counts as forgotten here only when this has returned, too, so that whoever is recording
+    /// with it is done. Where nobody shares the database it is never asked.
+    fn forgets_behind(&self, _barrier: Barrier) {}
 
     /// Those of them that are not here, or whose keys are destroyed.
     async fn absent(&self, subjects: &[SubjectId]) -> Result<Vec<SubjectId>, Error>;

@@ -60,14 +60,19 @@ impl App {
         Ok(due.is_some_and(|since| self.clock.now().since(since) >= DUE_MS))
     }
 
-    /// Scrubs the vault. Says false where a backup is being read or somebody erased: then soon is early enough.
+    async fn scrub_stores(&self) -> Result<(), Error> {
+        self.vault.scrub().await?;
+        Ok(self.log.scrub().await?)
+    }
+
+    /// Scrubs the vault, and the log where purging leaves remains. Says false where a backup is being read or somebody erased: then soon is early enough.
     /// What fails is an alarm, and is tried again when it has been due for another hour: each try writes as much
     /// as there is.
     pub async fn scrub(&self) -> Result<bool, Error> {
         let mut due = self.scrubbing.due.lock().await;
         let Some(_nobody_is_erased) = self.erasures.try_pause() else { return Ok(false) };
         let scrubbed = match self.has_room_to_scrub() {
-            Ok(()) => self.vault.scrub().await.map_err(Error::from),
+            Ok(()) => self.scrub_stores().await,
             Err(why) => Err(why),
         };
         *due = scrubbed.is_err().then(|| self.clock.now());

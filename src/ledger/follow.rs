@@ -95,7 +95,7 @@ impl Ledger {
     }
 
     async fn step(self: &Arc<Self>) -> Result<(), Error> {
-        let records = self.log.read(self.size(), RECORDS, BYTES).await?;
+        let records = self.log.read_headers(self.size(), RECORDS, BYTES).await?;
         let ledger = Arc::clone(self);
         let absorbed = tokio::task::spawn_blocking(move || ledger.absorb(&records)).await;
         absorbed.unwrap_or_else(|died| Err(Error::Stopped(died.to_string())))

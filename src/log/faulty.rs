@@ -94,6 +94,15 @@ impl Log for Faulty {
         self.run(Call::Read, self.inner.read(from, max_records, max_bytes)).await
     }
 
+    async fn read_headers(
+        &self,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        self.run(Call::Read, self.inner.read_headers(from, max_records, max_bytes)).await
+    }
+
     async fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error> {
         self.run(Call::Get, self.inner.get(positions)).await
     }
@@ -112,6 +121,10 @@ impl Log for Faulty {
 
     async fn purge(&self, pieces: &[PieceRef]) -> Result<(), Error> {
         self.run(Call::Purge, self.inner.purge(pieces)).await
+    }
+
+    async fn scrub(&self) -> Result<(), Error> {
+        self.inner.scrub().await
     }
 
     fn status(&self) -> Status {

@@ -53,7 +53,7 @@ use self::session::Session;
 use self::waiting::{Admitted, Waiting};
 use self::wire::Place;
 use super::segments::{self, Segments};
-use super::sidecars::{Sidecars, Stored};
+use super::sidecars::{Pieces, Sidecars, Stored};
 use super::{Cause, Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
 use crate::domain::id::{Digest, EventId, Id};
 use crate::domain::time::Timestamp;
@@ -90,6 +90,8 @@ pub struct Kurrent {
     /// Why nothing can be appended now.
     down: watch::Receiver<Option<String>>,
     running: Mutex<Option<Running>>,
+    /// Where sockets are looked after: the views read on a runtime of their own that does not.
+    runtime: tokio::runtime::Handle,
     closed: watch::Sender<bool>,
 }
 
@@ -148,6 +150,7 @@ impl Kurrent {
             end,
             down: is_down,
             running: Mutex::new(Some(Running { brought, tasks })),
+            runtime: tokio::runtime::Handle::current(),
             closed,
         };
         log.catch_up().await?;
@@ -239,6 +242,12 @@ impl Kurrent {
         }
     }
 
+    async fn sidecars_of(&self, leaves: Vec<Digest>) -> Result<Vec<Option<Pieces>>, Error> {
+        let sidecars = Arc::clone(&self.sidecars);
+        let stopped = |_| Error::Unavailable { reason: "reading was stopped", source: None };
+        self.runtime.spawn(async move { sidecars.get(&leaves).await }).await.map_err(stopped)?
+    }
+
     /// Puts the pieces to what the local copy has.
     async fn with_pieces(&self, records: Vec<StoredRecord>) -> Result<Vec<StoredRecord>, Error> {
         let mut notes = Vec::with_capacity(records.len());
@@ -253,7 +262,7 @@ impl Kurrent {
         }
         let mut found = match leaves.is_empty() {
             true => Vec::new(),
-            false => self.sidecars.get(&leaves).await?,
+            false => self.sidecars_of(leaves).await?,
         }
         .into_iter();
         let with = |(record, note): (StoredRecord, Note)| {
@@ -371,6 +380,16 @@ impl Log for Kurrent {
         Ok(records)
     }
 
+    async fn read_headers(
+        &self,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        let records = self.local.read(from, max_records, max_bytes).await?;
+        Ok(records.into_iter().map(|record| StoredRecord { pieces: Vec::new(), ..record }).collect())
+    }
+
     async fn get(&self, positions: &[u64]) -> Result<Vec<StoredRecord>, Error> {
         self.with_pieces(self.local.get(positions).await?).await
     }
@@ -408,6 +427,10 @@ impl Log for Kurrent {
             }
         }
         if gone.is_empty() { Ok(()) } else { self.sidecars.purge(&gone).await }
+    }
+
+    async fn scrub(&self) -> Result<(), Error> {
+        self.sidecars.scrub().await
     }
 
     fn status(&self) -> Status {

@@ -122,9 +122,18 @@ impl Node {
         if let Some(origin) = ledger.first_origin() {
             house.origin = origin;
         }
-        let app = App::new(ports, house)?;
+        let app = Arc::new(App::new(ports, house)?);
+        let recording = Arc::downgrade(&app);
+        ground.vault.forgets_behind(Arc::new(move || {
+            let recording = recording.clone();
+            Box::pin(async move {
+                if let Some(app) = recording.upgrade() {
+                    app.nobody_records().await;
+                }
+            })
+        }));
         tokio::spawn(Arc::clone(&ledger).follow());
-        Ok(Node { app: Arc::new(app), ground, views, keyring, reserve, ledger, _lock: lock })
+        Ok(Node { app, ground, views, keyring, reserve, ledger, _lock: lock })
     }
 
     /// The same for a log that lost its end. Views that have seen more than it has are of no use to

@@ -42,7 +42,7 @@ use crate::vault::sql::port::Store;
 use crate::vault::sql::rows::Db;
 use crate::vault::sql::txn::{Job, Task, Txn};
 use crate::vault::sql::{Shared, Sql, admin, closed, hot, rotate, values};
-use crate::vault::{Error, keyring};
+use crate::vault::{Barrier, Error, keyring};
 
 use others::{Others, Reading};
 use purge::Purge;
@@ -198,6 +198,10 @@ impl Store for Vault {
             Ok(step)
         })
         .await
+    }
+
+    fn behind(&self, barrier: Barrier) {
+        self.others.pass(barrier);
     }
 
     async fn forgotten(&self) -> Result<(), Error> {

@@ -18,26 +18,24 @@ pub struct Fleet {
     postgres: Options,
     below: TempDir,
     nodes: Vec<Mutex<Option<Served>>>,
-    more: Vec<String>,
 }
 
 impl Fleet {
     /// So many stand-ins and nodes; the first node makes the keyring.
     pub fn start(stand_ins: usize, nodes: usize) -> Fleet {
-        Fleet::start_with(stand_ins, nodes, &[])
+        let fleet = Fleet::prepare(stand_ins, nodes);
+        (0..nodes).for_each(|node| fleet.revive(node));
+        fleet
     }
 
-    /// The same with more settings, `section.key=value`.
-    pub fn start_with(stand_ins: usize, nodes: usize, more: &[&str]) -> Fleet {
-        let fleet = Fleet {
+    /// Nodes that do not run yet.
+    pub fn prepare(stand_ins: usize, nodes: usize) -> Fleet {
+        Fleet {
             cluster: Cluster::start(stand_ins),
             postgres: throwaway::options("fleet"),
             below: workplace(),
             nodes: (0..nodes).map(|_| Mutex::new(None)).collect(),
-            more: more.iter().map(|text| (*text).to_owned()).collect(),
-        };
-        (0..nodes).for_each(|node| fleet.revive(node));
-        fleet
+        }
     }
 
     pub fn data(&self, node: usize) -> PathBuf {
@@ -50,14 +48,13 @@ impl Fleet {
 
     /// `--set` and what makes a node one of this cluster.
     pub fn settings(&self) -> Vec<String> {
-        let mut settings = vec![
+        let settings = [
             format!("cluster.kurrentdb={}", self.cluster.connection()),
             format!("cluster.postgres={}", self.postgres.url),
             format!("cluster.schema={}", self.postgres.schema),
             "cluster.connections=16".to_owned(),
             "keys.kek_days=0".to_owned(),
         ];
-        settings.extend(self.more.iter().cloned());
         settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
     }
 

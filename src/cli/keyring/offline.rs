@@ -82,6 +82,10 @@ fn show(ring: &keyring::Keyring, output: Output) -> Outcome {
 }
 
 fn vault(config: &Config, ring: &Arc<keyring::Keyring>) -> Result<sqlite::Vault, Failure> {
+    if config.cluster.is_some() {
+        let why = "the people of a cluster are in PostgreSQL: ask a node that runs, without --offline";
+        return Err(Failure::new(Exit::Configuration, why));
+    }
     let place = config.data.directory.join("vault");
     let opened =
         sqlite::Vault::open(&place, Arc::clone(ring), Arc::new(SystemClock), sqlite::Options::default());

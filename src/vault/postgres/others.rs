@@ -9,21 +9,23 @@
 //! A crash leaves a row of a node that is not there: whoever waits for it waits for the length of a lease.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::{AsyncMessage, Client, Row};
 use uuid::Uuid;
 
 use crate::clock::Stopwatch;
 use crate::postgres::{Database, Error};
-use crate::vault::sql;
 use crate::vault::sql::cache::Lease;
+use crate::vault::{Barrier, sql};
 
 /// How long what is remembered may be used without having heard of the others.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
+/// How long those who use what was forgotten are waited for; whoever asked waits no longer than the lease.
+const DONE: Duration = Duration::from_secs(4);
 /// For what the machine's steps are not exact about.
 const MARGIN: Duration = Duration::from_millis(250);
 /// Readings, when nobody calls.
@@ -47,6 +49,8 @@ pub(super) struct Others {
     last: Mutex<Option<(i64, Stopwatch)>>,
     ended: AtomicBool,
     called: Notify,
+    /// Passed before this node says how far it has read.
+    barrier: OnceLock<Barrier>,
 }
 
 impl Others {
@@ -60,6 +64,7 @@ impl Others {
             last: Mutex::default(),
             ended: AtomicBool::new(false),
             called: Notify::new(),
+            barrier: OnceLock::new(),
         }
     }
 
@@ -86,6 +91,18 @@ impl Others {
     /// That row was committed.
     pub fn told(&self, seq: i64) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((seq, Stopwatch::start()));
+    }
+
+    pub fn pass(&self, barrier: Barrier) {
+        // There is one house to a vault; a second barrier would be of the same.
+        let _there = self.barrier.set(barrier);
+    }
+
+    /// Those who were using what was just forgotten are done, or take too long.
+    async fn passed(&self) {
+        if let Some(barrier) = self.barrier.get() {
+            let _late = tokio::time::timeout(DONE, barrier()).await;
+        }
     }
 
     /// Returns when nobody else may use any more what this node's last change ended.
@@ -209,14 +226,9 @@ async fn read_once(
         Some(seen) => {
             let sql = "SELECT seq, places FROM changes WHERE seq > $1 ORDER BY seq";
             let rows = database.within(client.query(sql, &[&seen])).await?;
-            let _turn = others.turn();
-            for row in &rows {
-                for place in row.get::<_, Vec<&[u8]>>(1) {
-                    if let Ok(place) = place.try_into() {
-                        shared.cache.put(place, None);
-                    }
-                }
-                others.applied.fetch_add(1, Ordering::AcqRel);
+            forget(others, shared, &rows);
+            if !rows.is_empty() {
+                others.passed().await;
             }
             rows.last().map_or(seen, |row| row.get(0))
         }
@@ -235,6 +247,18 @@ async fn read_once(
     *seen = Some(newest);
     others.lease.renew(from, LEASE);
     Ok(())
+}
+
+fn forget(others: &Others, shared: &sql::Shared, rows: &[Row]) {
+    let _turn = others.turn();
+    for row in rows {
+        for place in row.get::<_, Vec<&[u8]>>(1) {
+            if let Ok(place) = place.try_into() {
+                shared.cache.put(place, None);
+            }
+        }
+        others.applied.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 async fn tidy(database: &Database, client: &Client) -> Result<(), Error> {

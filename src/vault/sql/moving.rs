@@ -1,7 +1,8 @@
 //! Moving people to another database of the same kind of tables: row by row, keys locked as they are.
 //!
-//! Promises: a target that has people is refused, unless a copy to it was begun and not ended; repeated, a copy
-//! brings what is missing; at the end both have as many rows of each kind. Nobody may use either meanwhile.
+//! Promises: a target that has people is refused, unless they are the same, or a copy to it was begun and not ended;
+//! repeated, a copy brings what is missing; at the end both have as many rows of each kind. Nobody may use either
+//! meanwhile.
 //! A crash leaves a part, and the note that it is one.
 
 use tokio::sync::mpsc;
@@ -14,6 +15,18 @@ use crate::vault::Error;
 const PAGE: usize = 1_000;
 /// In `meta` of the target while a copy is under way.
 const COPYING: &str = "copying";
+
+/// Why nobody, or not everybody, was copied.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// Nothing was changed.
+    #[error("there are people already where they are to be copied to, and not the same")]
+    NotEmpty,
+    #[error("the copy has not as many rows as there were")]
+    Differs,
+    #[error("people cannot be copied: {0}")]
+    Vault(#[from] Error),
+}
 
 /// A table: its columns, a `?` behind one that is a truth.
 struct Table {
@@ -109,8 +122,13 @@ pub async fn copy(
     from: &impl Store,
     to: &impl Store,
     mut progress: impl FnMut(u64) + Send,
-) -> Result<u64, Error> {
-    to.write(|txn| begin(txn.db.sql)).await?;
+) -> Result<u64, Failed> {
+    let source = from.read(|db| Have::of(db.sql)).await?;
+    let target = to.read(|db| Have::of(db.sql)).await?;
+    if !target.under_way && target.rows[0] > 0 {
+        return if target == source { Ok(0) } else { Err(Failed::NotEmpty) };
+    }
+    to.write(|txn| set(txn.db.sql, COPYING, 1)).await?;
     let (sender, mut pages) = mpsc::channel(2);
     let reading = from.read(move |db| read_all(db.sql, &sender));
     let writing = async {
@@ -127,18 +145,31 @@ pub async fn copy(
     let (rows, (numbers, counts)) = (written?, read?);
     let found = to.write(move |txn| end(txn.db.sql, &numbers)).await?;
     if found != counts {
-        return Err(Error::Corrupt { what: "the copy has not as many rows as there were", source: None });
+        return Err(Failed::Differs);
     }
     to.renumbered().await?;
     Ok(rows)
 }
 
-fn begin(sql: &dyn Sql) -> Result<(), Error> {
-    let under_way = admin::counts(sql)?.iter().any(|(name, _)| name == COPYING);
-    if !under_way && sql.exists("SELECT n FROM holders LIMIT 1", &[])? {
-        return Err(Error::Keyring("there are people already where they are to be copied to".to_owned()));
+/// What tells whether two hold the same people.
+#[derive(PartialEq)]
+struct Have {
+    /// Of each table.
+    rows: Vec<i64>,
+    generation: i64,
+    under_way: bool,
+}
+
+impl Have {
+    fn of(sql: &dyn Sql) -> Result<Have, Error> {
+        let numbers = admin::counts(sql)?;
+        let number = |wanted: &str| numbers.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+        Ok(Have {
+            rows: counts(sql)?,
+            generation: number("generation").unwrap_or(0),
+            under_way: number(COPYING).is_some(),
+        })
     }
-    set(sql, COPYING, 1)
 }
 
 fn set(sql: &dyn Sql, name: &str, value: i64) -> Result<(), Error> {

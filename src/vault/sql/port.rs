@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::vault::check::{Cursor, Step};
 use crate::vault::rotation::{Batch, LookupUse, Rotation};
 use crate::vault::scrub::Scrub;
-use crate::vault::{Candidate, Entry, Error, Holder, HolderKind, Marked, Resolution, Status};
+use crate::vault::{Barrier, Candidate, Entry, Error, Holder, HolderKind, Marked, Resolution, Status};
 
 /// A database with its connections, and what only the adapter knows to do.
 pub trait Store: Send + Sync {
@@ -52,6 +52,9 @@ pub trait Store: Send + Sync {
 
     /// As the port says.
     fn checked(&self, from: Cursor) -> impl Future<Output = Result<Step, Error>> + Send;
+
+    /// As the port says.
+    fn behind(&self, _barrier: Barrier) {}
 
     /// As the port says.
     fn forgotten(&self) -> impl Future<Output = Result<(), Error>> + Send;
@@ -289,6 +292,10 @@ impl<S: Store> crate::vault::Vault for S {
 
     async fn forgotten_everywhere(&self) -> Result<(), Error> {
         self.forgotten().await
+    }
+
+    fn forgets_behind(&self, barrier: Barrier) {
+        self.behind(barrier);
     }
 }
 
