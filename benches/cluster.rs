@@ -74,7 +74,7 @@ async fn open(cluster: &Cluster, sidecars: Arc<dyn Sidecars>, dir: &std::path::P
     let options = Options {
         dir: dir.to_owned(),
         nodes: Nodes::parse(&cluster.connection()).unwrap(),
-        prefix: "custody-g-".to_owned(),
+        prefix: "custody-g@".to_owned(),
         queue_bytes: 64 << 20,
         patience: Duration::from_secs(20),
         set_aside: custody::server::shared::set_aside("g".parse().unwrap()).unwrap(),

@@ -122,7 +122,7 @@ pub enum Error {
     #[error("the keyring has no key to sign checkpoints with: {0}")]
     NoKey(String),
     /// Another node has signed for a tree that this one does not have, yet or at all.
-    #[error("another node has published {0}")]
+    #[error("nothing is signed: {0}")]
     Fenced(String),
     #[error("the ledger follows the log no more: {0}")]
     Stopped(String),

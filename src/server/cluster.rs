@@ -140,10 +140,7 @@ impl Fence for Fenced {
         let root = Digest(checkpoint.root);
         let own = |size| std::future::ready(at(size).ok().map(Digest));
         let passed = self.0.fence(&checkpoint.origin, checkpoint.size, &root, own).await;
-        passed.map_err(|refused| match refused {
-            fence::Refused::Contradicts { .. } => ledger::Error::Diverged(refused.to_string()),
-            other => ledger::Error::Fenced(other.to_string()),
-        })
+        passed.map_err(|refused| ledger::Error::Fenced(refused.to_string()))
     }
 }
 

@@ -35,7 +35,8 @@ impl Shared {
         let options = Options {
             dir: config.data.directory.join(NUMBERED),
             nodes: Nodes::parse(&cluster.kurrentdb.0).context("cluster.kurrentdb")?,
-            prefix: format!("custody-{group}-"),
+            // No id holds this character, so that no group's streams begin like another's.
+            prefix: format!("custody-{group}@"),
             queue_bytes: usize::try_from(config.limits.log_queue_bytes)?,
             patience: Duration::from_millis(cluster.patience_ms),
             set_aside: set_aside(group.clone())?,

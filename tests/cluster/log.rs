@@ -38,7 +38,7 @@ impl Place {
         let options = Options {
             dir: self.dir.path().to_owned(),
             nodes: Nodes::parse(&self.cluster.connection()).unwrap(),
-            prefix: "custody-g-".to_owned(),
+            prefix: "custody-g@".to_owned(),
             queue_bytes: 16 << 20,
             patience: self.patience,
             set_aside: custody::server::shared::set_aside("g".parse().unwrap()).unwrap(),
@@ -129,7 +129,7 @@ async fn what_does_not_count_has_a_position_on_every_node() {
         assert_eq!(append_one(&*log, n).await.unwrap(), Outcome::Appended(n));
     }
     first.cluster.tell(0, "duplicate").unwrap();
-    first.cluster.tell(0, "garbage custody-g-").unwrap();
+    first.cluster.tell(0, "garbage custody-g@").unwrap();
     log.wait_beyond(6).await.unwrap();
     assert_eq!(append_one(&*log, 9).await.unwrap(), Outcome::Appended(7));
     let said =

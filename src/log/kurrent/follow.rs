@@ -98,8 +98,11 @@ impl Follower {
                     return;
                 }
                 Ended::Connection(why) => {
-                    tracing::warn!(why, "the cluster is followed over another connection");
                     let down = Some(why);
+                    // Said once, however often it is tried again.
+                    if self.standing.borrow().down != down {
+                        tracing::warn!(why = down, "the cluster is followed over another connection");
+                    }
                     self.standing.send_modify(|standing| *standing = Standing { down, ..Default::default() });
                 }
             }

@@ -113,8 +113,11 @@ impl Session {
     }
 
     fn note(&self, why: String) {
-        tracing::warn!(why, unanswered = self.unanswered.len(), "the cluster is connected to anew");
-        self.down.send_replace(Some(why));
+        // Said once, however often it is tried again.
+        if self.down.borrow().as_ref() != Some(&why) {
+            tracing::warn!(why, unanswered = self.unanswered.len(), "the cluster is connected to anew");
+            self.down.send_replace(Some(why));
+        }
     }
 
     fn failed(&mut self, error: &eventstore::Error) {
