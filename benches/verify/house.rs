@@ -58,6 +58,7 @@ impl House {
             outside: dir.join("outside"),
             outside_lost: false,
             witnesses: None,
+            fence: None,
         };
         let port = Arc::clone(&log) as Arc<dyn Log>;
         let ledger = Ledger::open(options, port, Arc::new(Seed)).await.expect("a ledger");

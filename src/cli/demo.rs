@@ -31,6 +31,8 @@ use crate::telemetry;
 
 /// The name of the story's log.
 const ORIGIN: &str = "kstar.example/custody/events-1";
+/// Whose log it is.
+const GROUP: &str = "kstar";
 /// The registers of the story's company, and what its policy says.
 const TENANT: &str = include_str!("../../deploy/policy/kstar.toml");
 
@@ -105,7 +107,7 @@ async fn start(demo: &Demo, clock: &ManualClock) -> Result<Running, Failure> {
     let flags = [
         ("data.directory", demo.data_dir.display().to_string()),
         ("data.keyring", keyring(demo).display().to_string()),
-        ("group.controller_group", "kstar".to_owned()),
+        ("group.controller_group", GROUP.to_owned()),
         ("group.origin", ORIGIN.to_owned()),
         ("server.listen", "127.0.0.1:0".to_owned()),
         ("server.metrics", "off".to_owned()),
@@ -195,9 +197,13 @@ async fn report_of_the_first(client: &Client, at_least: u64) -> Result<pb::Subje
 fn how_to_go_on(demo: &Demo, output: Output) -> std::io::Result<()> {
     let custody = "target/release/custody";
     let data = demo.data_dir.display();
+    // The story's group is no default, and names the streams of a cluster.
+    let config = demo.config.as_deref().map_or_else(String::new, |path| {
+        format!(" --config {} --set group.controller_group={GROUP}", path.display())
+    });
     output.heading("Go on / 接下来")?;
     for line in [
-        format!("{custody} serve --data-dir {data} --keyring {}", keyring(demo).display()),
+        format!("{custody} serve{config} --data-dir {data} --keyring {}", keyring(demo).display()),
         "  and then, in another terminal:".to_owned(),
         format!("echo 'account@solar:{}' | {custody} subject report", person::FIRST_ACCOUNT),
         format!("echo 'phone:170 0000 {:04}' | {custody} subject find", demo.people % 10_000),

@@ -338,11 +338,9 @@ impl Log for Kurrent {
                 to_send.retain(|record| (&record.emitter, record.event_id) != (emitter, *id));
             }
         }
-        if !to_send.is_empty() {
-            if !self.bring(Brought::parts(number, to_send)) {
-                self.waiting.give_up(number);
-                return Err(CLOSED);
-            }
+        if !to_send.is_empty() && !self.bring(Brought::parts(number, to_send)) {
+            self.waiting.give_up(number);
+            return Err(CLOSED);
         }
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,

@@ -57,8 +57,8 @@ async fn open_all(
     }
     let Shared { database, log } = Shared::open(config, cluster, Arc::clone(clock)).await?;
     let options = people::Options {
+        // An entry per identifier, holder and association of a person.
         cache_entries: usize::try_from(config.limits.people_cached)?.saturating_mul(2),
-        ..Default::default()
     };
     let vault = people::Vault::open(Arc::clone(&database), Arc::clone(keyring), Arc::clone(clock), options);
     let vault = Arc::new(vault.await.context("the vault in PostgreSQL")?);

@@ -32,12 +32,21 @@ struct Inner {
 struct Batch {
     outcomes: Vec<Option<Outcome>>,
     left: usize,
-    reply: oneshot::Sender<Answer>,
+    /// `None` once nobody waits: it may be stored still.
+    waits: Option<(oneshot::Sender<Answer>, OwnedSemaphorePermit)>,
     /// Handed to the cluster: from then on it may be stored.
     sent: bool,
-    /// Who sends: only its own events go with it when it is called off.
+    /// What it sends: only these go with it when it is called off.
     keys: Vec<Key>,
-    _permit: OwnedSemaphorePermit,
+}
+
+impl Batch {
+    fn answer(self, answer: Answer) {
+        if let Some((reply, _room)) = self.waits {
+            // Whoever has just stopped waiting needs no answer.
+            let _gone = reply.send(answer);
+        }
+    }
 }
 
 struct Sending {
@@ -66,10 +75,9 @@ impl Waiting {
         let mut batch = Batch {
             outcomes: vec![None; records.len()],
             left: records.len(),
-            reply,
+            waits: Some((reply, permit)),
             sent: false,
             keys: Vec::new(),
-            _permit: permit,
         };
         let mut to_send = Vec::new();
         for (seat, record) in records.into_iter().enumerate() {
@@ -120,21 +128,27 @@ impl Waiting {
     /// Nobody waits any more. A batch that was not sent is called off; says whether it was sent.
     pub fn give_up(&self, number: u64) -> bool {
         let mut inner = self.lock();
-        let Some(batch) = inner.batches.remove(&number) else { return true };
-        if !batch.sent {
-            inner.forget(batch.keys, "somebody else was sending it and gave up");
+        match inner.batches.get_mut(&number) {
+            Some(batch) if !batch.sent => {}
+            Some(batch) => {
+                batch.waits = None;
+                return true;
+            }
+            // It was answered in this moment.
+            None => return true,
         }
-        batch.sent
+        let keys = inner.batches.remove(&number).map(|batch| batch.keys);
+        inner.forget(keys.unwrap_or_default(), "somebody else was sending it and gave up");
+        false
     }
 
     /// The cluster will never take these batches.
     pub fn refuse(&self, batches: &[u64], why: &'static str) {
         let mut inner = self.lock();
         for number in batches {
-            if let Some(batch) = inner.batches.remove(number) {
-                inner.forget(batch.keys, why);
-                // Whoever does not wait any more needs no answer.
-                let _gone = batch.reply.send(Err(Error::Refused(why)));
+            if let Some(mut batch) = inner.batches.remove(number) {
+                inner.forget(std::mem::take(&mut batch.keys), why);
+                batch.answer(Err(Error::Refused(why)));
             }
         }
     }
@@ -152,9 +166,10 @@ impl Inner {
 
     fn answer_if_whole(&mut self, number: u64) {
         if self.batches.get(&number).is_some_and(|batch| batch.left == 0)
-            && let Some(batch) = self.batches.remove(&number)
+            && let Some(mut batch) = self.batches.remove(&number)
         {
-            let _gone = batch.reply.send(Ok(batch.outcomes.into_iter().flatten().collect()));
+            let outcomes = std::mem::take(&mut batch.outcomes);
+            batch.answer(Ok(outcomes.into_iter().flatten().collect()));
         }
     }
 
@@ -162,13 +177,14 @@ impl Inner {
     fn forget(&mut self, keys: Vec<Key>, reason: &'static str) {
         for key in keys {
             for (number, _) in self.under_way.remove(&key).into_iter().flat_map(|sending| sending.others) {
-                if let Some(batch) = self.batches.remove(&number) {
+                if let Some(mut batch) = self.batches.remove(&number) {
                     let error = match batch.sent {
                         true => Error::Unknown { reason, source: None },
                         false => Error::Unavailable { reason, source: None },
                     };
-                    let unsent = if batch.sent { Vec::new() } else { batch.keys };
-                    let _gone = batch.reply.send(Err(error));
+                    let keys = std::mem::take(&mut batch.keys);
+                    let unsent = if batch.sent { Vec::new() } else { keys };
+                    batch.answer(Err(error));
                     self.forget(unsent, reason);
                 }
             }
@@ -218,7 +234,13 @@ mod tests {
         assert!(waiting.give_up(third.number), "it may be stored");
         let mut fourth = admit(&waiting, &[1]);
         assert!(fourth.to_send.is_empty(), "it is still under way");
+        waiting.refuse(&[third.number], "too long");
+        assert!(matches!(fourth.answer.try_recv(), Ok(Err(Error::Unavailable { .. }))), "it may be tried again");
+        let mut fourth = admit(&waiting, &[1]);
+        assert_eq!(fourth.to_send.len(), 1);
+        let mut fifth = admit(&waiting, &[1]);
         waiting.numbered(&emitter("app"), event_id(1), 7, true);
-        assert_eq!(fourth.answer.try_recv().unwrap().unwrap(), [Outcome::Exists(7)]);
+        assert_eq!(fifth.answer.try_recv().unwrap().unwrap(), [Outcome::Exists(7)]);
+        assert_eq!(fourth.answer.try_recv().unwrap().unwrap(), [Outcome::Appended(7)]);
     }
 }
