@@ -180,7 +180,6 @@ impl Sql for Session<'_> {
 
     fn ahead(&self, queries: &[(&str, [Value<'_>; 2])]) -> Result<(), Error> {
         self.settle()?;
-        self.answers.borrow_mut().clear();
         for some in queries.chunks(TOGETHER) {
             let answers = self.ask(async {
                 let mut prepared = Vec::with_capacity(some.len());

@@ -1,6 +1,6 @@
 //! Reading: holders, bindings and what was erased, on any connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::cache::{Known, Slot, Versions};
@@ -118,6 +118,11 @@ pub struct Facts {
 
 const BINDINGS_AT: &str = "SELECT b.n, b.from_ms, b.to_ms, b.reaches, h.body, m.kept FROM bindings b
     JOIN holders h ON h.n = b.n LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1";
+/// The same in two steps, for a database in which `holders` is of many parts: a join would look into each.
+const BOUND_AT: &str =
+    "SELECT b.n, b.from_ms, b.to_ms, b.reaches, CAST(NULL AS bytea), m.kept FROM bindings b
+    LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1";
+const BODY_OF: &str = "SELECT body FROM holders WHERE n = ?1";
 const ERASED_AT: &str = "SELECT from_ms, to_ms FROM erased WHERE place = ?1 AND until_ms > ?2";
 
 /// A connection for the length of one transaction, with the holders met in it.
@@ -158,10 +163,19 @@ impl<'a> Db<'a> {
         let mut queries = Vec::with_capacity(2 * markings.len());
         for marking in markings {
             let place = Value::from(&marking.place);
-            queries.push((BINDINGS_AT, [place, Value::Null]));
+            queries.push((BOUND_AT, [place, Value::Null]));
             queries.push((ERASED_AT, [place, self.now.ms().into()]));
         }
-        self.sql.ahead(&queries)
+        self.sql.ahead(&queries)?;
+        let mut bound = BTreeSet::new();
+        for marking in markings {
+            self.sql.query(BOUND_AT, values![&marking.place], &mut |row| {
+                bound.insert(row.int(0)?);
+                Ok(())
+            })?;
+        }
+        let bodies: Vec<_> = bound.into_iter().map(|n| (BODY_OF, [Value::from(n), Value::Null])).collect();
+        self.sql.ahead(&bodies)
     }
 
     /// All that is known of an identifier, under the active look-up key and the older ones.
@@ -188,9 +202,14 @@ impl<'a> Db<'a> {
         known: &mut Vec<Known>,
         places: &mut Vec<(Place, i64)>,
     ) -> Result<(), Error> {
-        self.sql.query(BINDINGS_AT, values![place], &mut |row| {
+        let bound = if self.sql.is_far() { BOUND_AT } else { BINDINGS_AT };
+        self.sql.query(bound, values![place], &mut |row| {
             let n = row.int(0)?;
-            let Some(body) = Body::decode(row.bytes(4)?)? else {
+            let body = match row.bytes_or_none(4)? {
+                Some(body) => Body::decode(body)?,
+                None => self.sql.first(BODY_OF, values![n], |row| Body::decode(row.bytes(0)?))?.flatten(),
+            };
+            let Some(body) = body else {
                 return Err(corrupt("an identifier is bound to a destroyed holder"));
             };
             let canonical = match row.int_or_none(5)? {
@@ -253,8 +272,7 @@ impl<'a> Db<'a> {
     }
 
     pub fn body(&self, n: i64) -> Result<Body, Error> {
-        let sql = "SELECT body FROM holders WHERE n = ?1";
-        let body = self.sql.first(sql, values![n], |row| Body::decode(row.bytes(0)?))?;
+        let body = self.sql.first(BODY_OF, values![n], |row| Body::decode(row.bytes(0)?))?;
         body.ok_or_else(|| corrupt("a number of a holder leads nowhere"))?
             .ok_or_else(|| corrupt("a handle leads to a destroyed holder"))
     }
