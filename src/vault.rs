@@ -8,6 +8,8 @@
 
 pub mod check;
 pub mod contract;
+#[cfg(any(test, feature = "testing"))]
+pub mod faulty;
 pub mod keyring;
 pub mod postgres;
 pub mod rotation;

@@ -15,6 +15,7 @@
 //! that time is destroyed. That key is never in the database. A replication slot or a standby with
 //! `hot_standby_feedback` that stands still keeps old rows from being removed, and then `destroy` fails and says so.
 
+mod keys;
 mod others;
 mod purge;
 mod schema;
@@ -27,7 +28,6 @@ mod tests;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
@@ -41,8 +41,8 @@ use crate::vault::sql::check::{WHOLE, after, count, some};
 use crate::vault::sql::port::Store;
 use crate::vault::sql::rows::Db;
 use crate::vault::sql::txn::{Job, Task, Txn};
-use crate::vault::sql::{Shared, Sql, admin, closed, hot, rotate, values};
-use crate::vault::{Barrier, Error, keyring};
+use crate::vault::sql::{Shared, Sql, closed};
+use crate::vault::{Barrier, Error};
 
 use others::{Others, Reading};
 use purge::Purge;
@@ -98,7 +98,7 @@ impl Vault {
         let shared = Arc::new(Shared::new(keyring, clock, cache)?);
         let theirs = Arc::clone(&shared);
         let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({key})");
-        blocking(&database, begin, move |session| check_keys(session, &theirs)).await?;
+        blocking(&database, begin, move |session| keys::check(session, &theirs)).await?;
         let others = Arc::new(Others::new(key, lease));
         let no_thread = |e| Error::Unavailable {
             reason: "no threads for the vault",
@@ -163,6 +163,10 @@ impl Store for Vault {
         &self,
         read: impl FnOnce(&mut Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        if self.others.has_strange_keys() {
+            // The writer takes them, if the keyring has got them since.
+            self.write(|_| Ok(())).await?;
+        }
         let shared = Arc::clone(&self.shared);
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
         blocking(&self.database, begin, move |session| read(&mut Db::reading(session, &shared))).await
@@ -221,15 +225,12 @@ async fn blocking<T: Send + 'static>(
     let task = tokio::task::spawn_blocking(move || {
         let session = Session::pooled(&connection, &handle, patience);
         let outcome = session.batch(&begin).and_then(|()| work(&session));
-        let ended = session.batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" });
-        if ended.is_err() {
+        let outcome = outcome.and_then(|done| session.batch("COMMIT").map(|()| done));
+        if outcome.is_err() && !session.roll_back() {
             // Nobody gets a connection with a transaction open.
             drop(deadpool_postgres::Object::take(connection));
         }
-        match ended {
-            Ok(()) => outcome,
-            Err(lost) => outcome.and(Err(lost)),
-        }
+        outcome
     });
     task.await.map_err(|_| closed())?
 }
@@ -239,42 +240,4 @@ fn lock_key(schema: &str) -> i64 {
     let hash: [u8; 32] =
         Sha256::new().chain_update(b"custody/v1/vault/lock/").chain_update(schema).finalize().into();
     i64::from_le_bytes(hash.as_chunks::<8>().0[0])
-}
-
-/// A new database becomes the keyring's vault; an old one must be it, and every key that its rows need be there.
-fn check_keys(sql: &Session<'_>, shared: &Shared) -> Result<(), Error> {
-    let ours = shared.keyring.vault_id();
-    let stored = belongs(sql, "vault", &ours)?;
-    if stored != ours {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        return Err(keyring::Error::Foreign { keyring: hex(&ours), vault: hex(&stored) }.into());
-    }
-    let ours = of_fingerprint(&shared.keyring)?;
-    if belongs(sql, "fingerprint", &ours)? != ours {
-        let why = "its fingerprint secret is not the one that the other nodes work with, and every retry of an \
-                   event would be taken for another event; copy the keyring of another node here";
-        return Err(Error::Keyring(why.into()));
-    }
-    hot::check_keys(shared, &admin::counts(sql)?)?;
-    rotate::check_lookups(sql, &shared.keyring)?;
-    rotate::note_lookup(sql, shared.marker().active())
-}
-
-/// What stands under a name; `ours` from now on, if nothing did.
-fn belongs(sql: &dyn Sql, name: &str, ours: &[u8]) -> Result<Vec<u8>, Error> {
-    let note = "INSERT INTO belongs (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
-    sql.execute(note, values![name, ours])?;
-    let find = "SELECT value FROM belongs WHERE name = ?1";
-    let found = sql.first(find, values![name], |row| Ok(row.bytes(0)?.to_vec()))?;
-    found.ok_or(Error::NotFound)
-}
-
-/// By which two fingerprint secrets are told apart, and which says nothing of them.
-fn of_fingerprint(keyring: &Keyring) -> Result<[u8; 16], Error> {
-    let key = keyring.fingerprint()?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_ref())
-        .map_err(|_| Error::Keyring("the fingerprint key has a wrong length".into()))?;
-    mac.update(b"custody/v1/vault/fingerprint");
-    let whole: [u8; 32] = mac.finalize().into_bytes().into();
-    Ok(whole.as_chunks::<16>().0[0])
 }

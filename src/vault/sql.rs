@@ -94,6 +94,30 @@ pub(in crate::vault) use values;
 
 /// A connection in a transaction. Statements are prepared once, by their text.
 pub trait Sql {
+    /// Runs a statement of which nobody needs to hear but that it went well; which may come out with the next
+    /// one only, or with `settle`.
+    fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<(), Error> {
+        self.execute(sql, values).map(drop)
+    }
+
+    /// Returns when all that was run has gone well.
+    fn settle(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The next statement reads a whole table: its answer may take long.
+    fn long(&self) {}
+
+    /// Whether each query is a way to a server and back.
+    fn is_far(&self) -> bool {
+        false
+    }
+
+    /// These queries follow, and nothing is changed before them: from far away they can go together.
+    fn ahead(&self, _queries: &[(&str, [Value<'_>; 2])]) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Says how many rows it changed.
     fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Error>;
 

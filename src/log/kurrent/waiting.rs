@@ -235,7 +235,10 @@ mod tests {
         let mut fourth = admit(&waiting, &[1]);
         assert!(fourth.to_send.is_empty(), "it is still under way");
         waiting.refuse(&[third.number], "too long");
-        assert!(matches!(fourth.answer.try_recv(), Ok(Err(Error::Unavailable { .. }))), "it may be tried again");
+        assert!(
+            matches!(fourth.answer.try_recv(), Ok(Err(Error::Unavailable { .. }))),
+            "it may be tried again"
+        );
         let mut fourth = admit(&waiting, &[1]);
         assert_eq!(fourth.to_send.len(), 1);
         let mut fifth = admit(&waiting, &[1]);

@@ -32,7 +32,7 @@ const MARGIN: Duration = Duration::from_millis(250);
 const BETWEEN: Duration = Duration::from_millis(250);
 /// While the database is not there.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Rows of changes and of nodes are of use to nobody after this.
+/// Rows of nodes are of use to nobody after this; those of changes sooner.
 const KEPT_MS: i64 = 600_000;
 /// The server's clock, which is the same for all nodes.
 const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
@@ -47,6 +47,8 @@ pub(super) struct Others {
     applied: AtomicU64,
     /// The last change of this node, and how long ago that was committed.
     last: Mutex<Option<(i64, Stopwatch)>>,
+    /// Somebody writes under a look-up key that this node does not look under.
+    strange: AtomicBool,
     ended: AtomicBool,
     called: Notify,
     /// Passed before this node says how far it has read.
@@ -62,6 +64,7 @@ impl Others {
             turn: Mutex::default(),
             applied: AtomicU64::new(0),
             last: Mutex::default(),
+            strange: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             called: Notify::new(),
             barrier: OnceLock::new(),
@@ -71,6 +74,14 @@ impl Others {
     /// To be asked before a transaction begins, for `is_newest`.
     pub fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
+    }
+
+    pub fn has_strange_keys(&self) -> bool {
+        self.strange.load(Ordering::Acquire)
+    }
+
+    pub fn note_strange_keys(&self, strange: bool) {
+        self.strange.store(strange, Ordering::Release);
     }
 
     /// Nothing is forgotten for others' sake meanwhile.
@@ -233,6 +244,12 @@ async fn read_once(
             rows.last().map_or(seen, |row| row.get(0))
         }
     };
+    let noted = database.within(client.query(super::keys::NOTED, &[])).await?;
+    let strange = !super::keys::has_all(shared, noted.iter().map(|row| row.get::<_, &str>(0)));
+    others.note_strange_keys(strange);
+    if strange {
+        others.lease.end();
+    }
     let sql = format!(
         "INSERT INTO nodes (node, seen, at_ms) VALUES ($1, $2, {NOW_MS})
          ON CONFLICT (node) DO UPDATE SET seen = excluded.seen, at_ms = excluded.at_ms"
@@ -245,7 +262,9 @@ async fn read_once(
         others.applied.fetch_add(1, Ordering::AcqRel);
     }
     *seen = Some(newest);
-    others.lease.renew(from, LEASE);
+    if !strange {
+        others.lease.renew(from, LEASE);
+    }
     Ok(())
 }
 
@@ -262,9 +281,17 @@ fn forget(others: &Others, shared: &sql::Shared, rows: &[Row]) {
 }
 
 async fn tidy(database: &Database, client: &Client) -> Result<(), Error> {
-    for table in ["changes", "nodes"] {
-        let sql = format!("DELETE FROM {table} WHERE at_ms < {NOW_MS} - {KEPT_MS}");
-        database.within(client.execute(&sql, &[])).await?;
-    }
+    forget_changes(database, client).await?;
+    let sql = format!("DELETE FROM nodes WHERE at_ms < {NOW_MS} - {KEPT_MS}");
+    database.within(client.execute(&sql, &[])).await?;
+    Ok(())
+}
+
+/// Rows that name places of identifiers. Whoever's lease runs has read what is older than a lease; whoever's
+/// does not forgets everything.
+pub(super) async fn forget_changes(database: &Database, client: &Client) -> Result<(), Error> {
+    let lease = 2 * LEASE.as_millis();
+    let sql = format!("DELETE FROM changes WHERE at_ms < {NOW_MS} - {lease}");
+    database.within(client.execute(&sql, &[])).await?;
     Ok(())
 }

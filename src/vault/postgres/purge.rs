@@ -17,7 +17,9 @@ use crate::postgres::{Database, Error};
 
 /// How many times longer than for anything else a transaction of somebody is waited for.
 const PATIENT: u32 = 4;
-const AGAIN: Duration = Duration::from_millis(20);
+/// Between two tries, at first and at most.
+const SOON: Duration = Duration::from_millis(20);
+const LATER: Duration = Duration::from_secs(1);
 
 /// What PostgreSQL said of dead rows that it had to keep.
 type Kept = Arc<Mutex<Option<u64>>>;
@@ -53,6 +55,7 @@ impl Purge {
     pub async fn all(&self, database: &Database) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         let (client, kept) = connect(database).await?;
+        super::others::forget_changes(database, &client).await?;
         let before = client.query("SELECT part, again FROM purge", &[]).await?;
         let parts = (0..PARTS).map(|part| format!("holders_{part}"));
         for table in parts.chain(WITH_REMAINS.map(str::to_owned)) {
@@ -73,7 +76,8 @@ async fn connect(database: &Database) -> Result<(Client, Kept), Error> {
         if let AsyncMessage::Notice(notice) = message
             && let Some(number) = notice.detail().and_then(first_number)
         {
-            *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
+            let mut kept = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+            *kept = Some(kept.map_or(number, |kept| kept.max(number)));
         }
     };
     let (client, _driven) = database.connect_hearing(hear).await?;
@@ -88,7 +92,7 @@ fn first_number(detail: &str) -> Option<u64> {
 }
 
 async fn rewrite(database: &Database, client: &Client, kept: &Kept, table: &str) -> Result<(), Error> {
-    let watch = Stopwatch::start();
+    let (watch, mut pause) = (Stopwatch::start(), SOON);
     let take = || kept.lock().unwrap_or_else(PoisonError::into_inner).take();
     loop {
         take();
@@ -101,7 +105,8 @@ async fn rewrite(database: &Database, client: &Client, kept: &Kept, table: &str)
                     "somebody's transaction is open for long and keeps destroyed keys in the database's files",
                 ));
             }
-            Some(_) => tokio::time::sleep(AGAIN).await,
+            Some(_) => tokio::time::sleep(pause).await,
         }
+        pause = (pause * 2).min(LATER);
     }
 }

@@ -10,8 +10,8 @@ use crate::postgres::Migration;
 pub(super) const MIGRATIONS: [Migration; 1] = [Migration { part: "vault", version: 1, sql: TABLES }];
 
 /// All that holds anything of people, for whoever writes everything anew. `holders` by its parts.
-pub(super) const WITH_REMAINS: [&str; 8] =
-    ["handles", "pending", "merges", "bindings", "seen", "erased", "evidence", "evidence_places"];
+pub(super) const WITH_REMAINS: [&str; 9] =
+    ["changes", "handles", "pending", "merges", "bindings", "seen", "erased", "evidence", "evidence_places"];
 pub(super) const PARTS: u32 = 64;
 
 const TABLES: &str = "

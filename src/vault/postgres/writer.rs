@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
+use super::keys;
 use super::others::Others;
 use super::session::{Prepared, Session};
 use crate::clock::Stopwatch;
@@ -121,7 +122,7 @@ impl Writer {
             },
             Err(error) => {
                 // A connection that cannot even do this ends here.
-                if session.batch("ROLLBACK").is_ok() {
+                if session.roll_back() {
                     self.line = Some(line);
                 }
                 Err(error)
@@ -135,7 +136,11 @@ impl Writer {
         jobs: &mut [Box<dyn Job>],
         lazy: &Lazy,
     ) -> Result<(Effects, Vec<Place>, Option<i64>), Error> {
+        keys::follow(session, &self.shared)?;
+        self.others.note_strange_keys(false);
+        let before = self.shared.marker();
         let txn = txn::run(session, &self.shared, jobs, lazy)?;
+        session.settle()?;
         if !txn.overwritten.is_empty() {
             let rows: Vec<i64> = txn.overwritten.iter().copied().collect();
             let sql = "INSERT INTO purge (part)
@@ -145,7 +150,8 @@ impl Writer {
         }
         let published = published(&txn)?;
         let mut told = None;
-        if !published.is_empty() {
+        // Others have to take the look-up keys that this one has taken, or stop.
+        if !published.is_empty() || !Arc::ptr_eq(&before, &self.shared.marker()) {
             let places: Vec<&[u8]> = published.iter().map(|place| &place[..]).collect();
             let row = session.ask(session.client().query_one(&self.others.tell(), &[&places]))?;
             told = Some(row.get(0));
@@ -182,7 +188,12 @@ impl Writer {
         };
         self.failed = None;
         let line = Line { client, prepared: Prepared::default() };
-        Session::own(&line.client, &line.prepared, &self.runtime, self.database.patience()).batch(&begin)?;
+        let patience = self.database.patience();
+        let session = Session::own(&line.client, &line.prepared, &self.runtime, patience);
+        // A node that stands still in a transaction holds up all others.
+        let limit = format!("SET idle_in_transaction_session_timeout = {}", patience.as_millis());
+        session.batch(&limit)?;
+        session.batch(&begin)?;
         Ok(line)
     }
 }

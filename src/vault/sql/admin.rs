@@ -91,7 +91,7 @@ pub fn merge(txn: &mut Txn<'_>, kept: SubjectId, gone: SubjectId) -> Result<(), 
     if txn.db.canonical_row(kept)? == gone {
         return Ok(());
     }
-    txn.db.sql.execute("INSERT INTO merges (gone, kept) VALUES (?1, ?2)", values![gone, kept])?;
+    txn.db.sql.run("INSERT INTO merges (gone, kept) VALUES (?1, ?2)", values![gone, kept])?;
     txn.holders.insert(gone);
     txn.changed = true;
     Ok(())
@@ -102,7 +102,7 @@ pub fn split(txn: &mut Txn<'_>, kept: SubjectId, gone: SubjectId) -> Result<(), 
     let mut gone = txn.db.find_subject(gone)?;
     while let Some(next) = txn.db.kept(gone)? {
         if next == kept {
-            txn.db.sql.execute("DELETE FROM merges WHERE gone = ?1", values![gone])?;
+            txn.db.sql.run("DELETE FROM merges WHERE gone = ?1", values![gone])?;
             txn.holders.insert(gone);
             txn.changed = true;
             break;
@@ -215,8 +215,10 @@ pub const SCRUBBED: &str = "scrubbed";
 
 /// Forgets what need not be kept any more, before everything is written anew.
 pub fn tidy(txn: &mut Txn<'_>, now: Timestamp) -> Result<(), Error> {
+    txn.db.sql.long();
     txn.db.sql.execute("DELETE FROM erased WHERE until_ms <= ?1", values![now.ms()])?;
     super::rotate::note_forgotten(txn)?;
+    txn.db.sql.long();
     txn.db.sql.execute("DELETE FROM holders WHERE body = ?1", values![&[0u8; BODY]])?;
     Ok(())
 }

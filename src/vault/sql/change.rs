@@ -18,12 +18,14 @@ use crate::vault::{Entry, Error, Holder, HolderKind, Marked, Resolution};
 pub fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Error> {
     let (markings, facts) = facts_of(&mut txn.db, entry)?;
     let decision = decide(entry, &facts);
-    let (holder, created) = match decision.who {
+    let (n, holder, created) = match decision.who {
         Who::Nobody => return Ok(nobody(decision, entry, &markings)),
-        Who::Existing(subject) => (holder_in(&facts, subject)?, false),
-        Who::New(kind) => (create(txn, kind)?.1, true),
+        Who::Existing(subject) => (txn.db.find_subject(subject)?, holder_in(&facts, subject)?, false),
+        Who::New(kind) => {
+            let (n, holder) = create(txn, kind)?;
+            (n, holder, true)
+        }
     };
-    let n = txn.db.find_subject(holder.subject)?;
     let mut uses = decision.uses;
     for change in decision.changes {
         if let Change::Associate { identifier } = change {
@@ -50,12 +52,11 @@ pub fn resolve(txn: &mut Txn<'_>, entry: &Entry) -> Result<Resolution, Error> {
 }
 
 pub fn facts_of(db: &mut Db<'_>, entry: &Entry) -> Result<(Vec<Marking>, Vec<Facts>), Error> {
-    let (mut markings, mut facts) = (Vec::new(), Vec::new());
-    for identifier in &entry.identifiers {
-        let marking = db.marker.mark(identifier);
-        facts.push(db.facts(identifier, &marking)?);
-        markings.push(marking);
-    }
+    let markings: Vec<Marking> =
+        entry.identifiers.iter().map(|identifier| db.marker.mark(identifier)).collect();
+    db.ahead(&markings)?;
+    let known = entry.identifiers.iter().zip(&markings);
+    let facts = known.map(|(identifier, marking)| db.facts(identifier, marking)).collect::<Result<_, _>>()?;
     Ok((markings, facts))
 }
 
@@ -136,7 +137,7 @@ pub fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Holder>),
     name(txn, &place_of_subject(holder.subject), n)?;
     if matches!(kind, HolderKind::Person | HolderKind::Device) {
         let sql = "INSERT INTO pending (n, created_ms) VALUES (?1, ?2)";
-        txn.db.sql.execute(sql, values![n, created_ms])?;
+        txn.db.sql.run(sql, values![n, created_ms])?;
         txn.count("people", 1);
     }
     txn.count(&format!("kek:{epoch}"), 1);
@@ -149,7 +150,7 @@ pub fn create(txn: &mut Txn<'_>, kind: HolderKind) -> Result<(i64, Arc<Holder>),
 
 pub fn name(txn: &Txn<'_>, place: &Place, n: i64) -> Result<(), Error> {
     let sql = "INSERT INTO handles (place, n) VALUES (?1, ?2)";
-    txn.db.sql.execute(sql, values![place, n])?;
+    txn.db.sql.run(sql, values![place, n])?;
     Ok(())
 }
 
@@ -236,7 +237,7 @@ fn bind(
         marking.lookup,
         sealed.as_slice(),
     ];
-    txn.db.sql.execute(sql, bound)?;
+    txn.db.sql.run(sql, bound)?;
     Ok(())
 }
 
@@ -246,9 +247,9 @@ fn set_from(txn: &Txn<'_>, place: &Place, n: i64, old: i64, new: i64) -> Result<
         return Ok(());
     }
     let sql = "DELETE FROM bindings WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-    txn.db.sql.execute(sql, values![place, n, new])?;
+    txn.db.sql.run(sql, values![place, n, new])?;
     let sql = "UPDATE bindings SET from_ms = ?4 WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-    txn.db.sql.execute(sql, values![place, n, old, new])?;
+    txn.db.sql.run(sql, values![place, n, old, new])?;
     Ok(())
 }
 
@@ -257,10 +258,10 @@ fn set_to(txn: &Txn<'_>, place: &Place, n: i64, from: i64, to: Option<Timestamp>
     let to = to.map(Timestamp::ms);
     if to.is_some_and(|to| to <= from) {
         let sql = "DELETE FROM bindings WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-        txn.db.sql.execute(sql, values![place, n, from])?;
+        txn.db.sql.run(sql, values![place, n, from])?;
     } else {
         let sql = "UPDATE bindings SET to_ms = ?4 WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-        txn.db.sql.execute(sql, values![place, n, from, to])?;
+        txn.db.sql.run(sql, values![place, n, from, to])?;
     }
     Ok(())
 }
@@ -276,7 +277,7 @@ fn edit(txn: &mut Txn<'_>, n: i64, change: impl FnOnce(&mut Body)) -> Result<(),
 
 pub fn store(txn: &mut Txn<'_>, n: i64, body: &Body) -> Result<(), Error> {
     let sql = "UPDATE holders SET body = ?2 WHERE n = ?1";
-    txn.db.sql.execute(sql, values![n, &body.encode()])?;
+    txn.db.sql.run(sql, values![n, &body.encode()])?;
     Ok(())
 }
 
@@ -289,7 +290,7 @@ fn end_contacts(txn: &mut Txn<'_>, n: i64, at: Timestamp) -> Result<(), Error> {
          WHERE n = ?1 AND kind = ?2 AND from_ms = ?3 AND (to_ms IS NULL OR to_ms > ?3) RETURNING place";
     for kind in contacts {
         let whose = values![n, kind.as_str(), at.ms()];
-        txn.db.sql.execute(end, whose)?;
+        txn.db.sql.run(end, whose)?;
         let removed = txn.db.sql.all(remove, whose, |row| row.place(0))?;
         txn.published.extend(&removed);
         txn.touched.extend(removed);

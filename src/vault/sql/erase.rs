@@ -32,11 +32,11 @@ pub fn destroy(txn: &mut Txn<'_>, subject: SubjectId) -> Result<(), Error> {
         forget(txn, n, body.kind)?;
     }
     for sql in ["DELETE FROM evidence WHERE n = ?1", "DELETE FROM evidence_places WHERE n = ?1"] {
-        txn.db.sql.execute(sql, values![n])?;
+        txn.db.sql.run(sql, values![n])?;
     }
     let sql = "DELETE FROM handles WHERE n = ?1 AND place = ?2";
-    txn.db.sql.execute(sql, values![n, &place_of_subject(subject)])?;
-    txn.db.sql.execute("UPDATE holders SET body = ?2 WHERE n = ?1", values![n, &[0u8; BODY]])?;
+    txn.db.sql.run(sql, values![n, &place_of_subject(subject)])?;
+    txn.db.sql.run("UPDATE holders SET body = ?2 WHERE n = ?1", values![n, &[0u8; BODY]])?;
     txn.overwritten.insert(n);
     txn.count(&format!("kek:{}", body.kek), -1);
     txn.forget(subject);
@@ -60,14 +60,14 @@ pub fn detach(txn: &mut Txn<'_>, subject: SubjectId, until: Timestamp) -> Result
             let place = txn.db.shared.evidence_marker().mark(&identifier).place;
             let sql =
                 "INSERT INTO evidence_places (place, n) VALUES (?1, ?2) ON CONFLICT (place, n) DO NOTHING";
-            txn.db.sql.execute(sql, values![&place, n])?;
+            txn.db.sql.run(sql, values![&place, n])?;
         }
     }
     forget(txn, n, body.kind)?;
     (body.identity, body.account, body.cancelled_at) = (DESTROYED, false, None);
     store(txn, n, &body)?;
     txn.overwritten.insert(n);
-    txn.db.sql.execute("INSERT INTO evidence (n, until_ms) VALUES (?1, ?2)", values![n, until.ms()])?;
+    txn.db.sql.run("INSERT INTO evidence (n, until_ms) VALUES (?1, ?2)", values![n, until.ms()])?;
     txn.count("evidence", 1);
     txn.forget(subject);
     txn.changed = true;
@@ -89,14 +89,14 @@ fn forget(txn: &mut Txn<'_>, n: i64, kind: HolderKind) -> Result<(), Error> {
                    SELECT place, CASE WHEN reaches THEN NULL ELSE from_ms END,
                           CASE WHEN to_ms < ?2 THEN to_ms ELSE CAST(?2 AS bigint) END, CAST(?3 AS bigint)
                    FROM bindings WHERE n = ?1";
-        sql.execute(mark, values![n, now.ms(), now.plus_ms(ERASED_MS).ms()])?;
+        sql.run(mark, values![n, now.ms(), now.plus_ms(ERASED_MS).ms()])?;
     }
     for end in [
         "DELETE FROM bindings WHERE n = ?1",
         "DELETE FROM seen WHERE n = ?1",
         "DELETE FROM merges WHERE gone = ?1 OR kept = ?1",
     ] {
-        sql.execute(end, values![n])?;
+        sql.run(end, values![n])?;
     }
     if matches!(kind, HolderKind::Person | HolderKind::Device) {
         txn.count("people", -1);
@@ -109,8 +109,8 @@ fn forget(txn: &mut Txn<'_>, n: i64, kind: HolderKind) -> Result<(), Error> {
 /// one when nothing is left.
 pub fn bury(txn: &mut Txn<'_>, tombs: &HashMap<Digest, Left>) -> Result<u64, Error> {
     let mut risen = Vec::new();
-    txn.db.sql.query("SELECT body FROM holders", &[], &mut |row| {
-        let Some(body) = Body::decode(row.bytes(0)?)? else { return Ok(()) };
+    txn.db.bodies(|bytes| {
+        let Some(body) = Body::decode(bytes)? else { return Ok(()) };
         match tombs.get(&tomb(body.subject)) {
             Some(Left::Evidence { .. }) if body.identity == DESTROYED => {}
             Some(left) => risen.push((body.subject, *left)),

@@ -150,6 +150,12 @@ impl Shared {
 
 /// All entries that are not done by the cache, in one pass over one snapshot.
 pub fn read_all(db: &mut Db<'_>, entries: &[Entry], steps: &mut [Step]) -> Result<(), Error> {
+    if db.sql.is_far() {
+        let asked = entries.iter().zip(&*steps).filter(|(_, step)| matches!(step, Step::Read));
+        let identifiers = asked.flat_map(|(entry, _)| &entry.identifiers);
+        let markings: Vec<Marking> = identifiers.map(|identifier| db.marker.mark(identifier)).collect();
+        db.ahead(&markings)?;
+    }
     for (entry, step) in entries.iter().zip(steps) {
         if matches!(step, Step::Read) {
             *step = from_reader(db, entry)?;

@@ -47,6 +47,10 @@ impl Marker {
         self.keys[0].0
     }
 
+    pub fn has(&self, lookup: u32) -> bool {
+        self.keys.iter().any(|(id, _)| *id == lookup)
+    }
+
     /// Whether no rotation of look-up keys is under way.
     pub fn is_single(&self) -> bool {
         self.keys.len() == 1

@@ -12,7 +12,7 @@ use super::marks::Place;
 use super::rows::{BODY, Body, Db, time_or_none};
 use super::seal::{DESTROYED, corrupt};
 use super::txn::Txn;
-use super::{Markers, Sql, values};
+use super::{Markers, Shared, Sql, values};
 use crate::domain::identity::Identifier;
 use crate::domain::time::Timestamp;
 use crate::vault::keyring::{Class, Keyring};
@@ -44,7 +44,7 @@ pub fn locked_with(db: &Db<'_>) -> Result<Vec<(u32, u64)>, Error> {
 
 pub fn forget_lookup(txn: &Txn<'_>, lookup: u32) -> Result<(), Error> {
     for name in [format!("lookup:{lookup}"), format!("remark:erased:{lookup}")] {
-        txn.db.sql.execute("DELETE FROM meta WHERE name = ?1", values![name.as_str()])?;
+        txn.db.sql.run("DELETE FROM meta WHERE name = ?1", values![name.as_str()])?;
     }
     Ok(())
 }
@@ -95,9 +95,11 @@ fn batch_of(holders: &[(i64, Vec<u8>)], after: i64) -> Batch {
 /// In the writer's thread, so that whatever it stores afterwards stands under the new ones. What is
 /// cached stands under the old.
 pub fn take_lookup_keys(txn: &mut Txn<'_>) -> Result<(), Error> {
-    let shared = txn.db.shared;
-    let markers = Markers::new(&shared.keyring)?;
-    note_lookup(txn.db.sql, markers.lookup.active())?;
+    take(txn.db.sql, txn.db.shared, Markers::new(&txn.db.shared.keyring)?)
+}
+
+pub fn take(sql: &dyn Sql, shared: &Shared, markers: Markers) -> Result<(), Error> {
+    note_lookup(sql, markers.lookup.active())?;
     *shared.markers.write().unwrap_or_else(std::sync::PoisonError::into_inner) = markers;
     shared.cache.clear();
     Ok(())
@@ -106,7 +108,7 @@ pub fn take_lookup_keys(txn: &mut Txn<'_>) -> Result<(), Error> {
 /// Rows may be under this look-up key from now on.
 pub fn note_lookup(sql: &dyn Sql, lookup: u32) -> Result<(), Error> {
     let note = "INSERT INTO meta (name, value) VALUES (?1, 1) ON CONFLICT (name) DO NOTHING";
-    sql.execute(note, values![format!("lookup:{lookup}").as_str()])?;
+    sql.run(note, values![format!("lookup:{lookup}").as_str()])?;
     Ok(())
 }
 
@@ -136,7 +138,7 @@ pub fn check_lookups(sql: &dyn Sql, keyring: &Keyring) -> Result<(), Error> {
             }
         }
         // It was destroyed when nothing needed it, and a crash came before that was noted here.
-        sql.execute("DELETE FROM meta WHERE name = ?1", values![format!("lookup:{lookup}").as_str()])?;
+        sql.run("DELETE FROM meta WHERE name = ?1", values![format!("lookup:{lookup}").as_str()])?;
     }
     Ok(())
 }
@@ -147,7 +149,7 @@ pub fn number(db: &Db<'_>, name: &str) -> Result<Option<i64>, Error> {
 
 pub fn set(txn: &Txn<'_>, name: &str, value: i64) -> Result<(), Error> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    txn.db.sql.execute(sql, values![name, value])?;
+    txn.db.sql.run(sql, values![name, value])?;
     Ok(())
 }
 
@@ -203,7 +205,7 @@ fn note_erased(txn: &Txn<'_>) -> Result<(), Error> {
 pub fn note_forgotten(txn: &Txn<'_>) -> Result<(), Error> {
     let sql = "UPDATE meta SET value = (SELECT coalesce(max(rowid), 0) FROM erased)
                WHERE name LIKE 'remark:erased:%' AND value > (SELECT coalesce(max(rowid), 0) FROM erased)";
-    txn.db.sql.execute(sql, &[])?;
+    txn.db.sql.run(sql, &[])?;
     Ok(())
 }
 
@@ -229,6 +231,7 @@ fn remark_one(txn: &mut Txn<'_>, n: i64, body: &Body) -> Result<u64, Error> {
             let new = txn.db.marker.mark(&identifier).place;
             if table == "bindings" {
                 move_binding(txn, n, (old, new), at)?;
+                txn.published.extend([old, new]);
                 txn.touched.extend([old, new]);
             } else {
                 move_sighting(txn, n, (old, new))?;
@@ -244,9 +247,9 @@ fn remark_one(txn: &mut Txn<'_>, n: i64, body: &Body) -> Result<u64, Error> {
 fn move_binding(txn: &Txn<'_>, n: i64, (old, new): (Place, Place), from_ms: i64) -> Result<(), Error> {
     let sql = "UPDATE bindings SET place = ?4, lookup = ?5 WHERE place = ?1 AND n = ?2 AND from_ms = ?3
                AND NOT EXISTS (SELECT 1 FROM bindings b WHERE b.place = ?4 AND b.n = ?2 AND b.from_ms = ?3)";
-    txn.db.sql.execute(sql, values![&old, n, from_ms, &new, txn.db.marker.active()])?;
+    txn.db.sql.run(sql, values![&old, n, from_ms, &new, txn.db.marker.active()])?;
     let sql = "DELETE FROM bindings WHERE place = ?1 AND n = ?2 AND from_ms = ?3";
-    txn.db.sql.execute(sql, values![&old, n, from_ms])?;
+    txn.db.sql.run(sql, values![&old, n, from_ms])?;
     Ok(())
 }
 
@@ -257,17 +260,19 @@ fn move_sighting(txn: &Txn<'_>, n: i64, (old, new): (Place, Place)) -> Result<()
                FROM seen WHERE n = ?1 AND place = ?2
                ON CONFLICT (n, place) DO UPDATE SET first_ms = excluded.first_ms
                WHERE excluded.first_ms < seen.first_ms";
-    txn.db.sql.execute(sql, values![n, &old, &new, txn.db.marker.active()])?;
-    txn.db.sql.execute("DELETE FROM seen WHERE n = ?1 AND place = ?2", values![n, &old])?;
+    txn.db.sql.run(sql, values![n, &old, &new, txn.db.marker.active()])?;
+    txn.db.sql.run("DELETE FROM seen WHERE n = ?1 AND place = ?2", values![n, &old])?;
     Ok(())
 }
 
 pub fn lookup_use(db: &Db<'_>, lookup: u32) -> Result<LookupUse, Error> {
     let sql = "SELECT (SELECT count(*) FROM bindings WHERE lookup = ?1) + (SELECT count(*) FROM seen WHERE lookup = ?1)";
+    db.sql.long();
     let rows = db.sql.number(sql, values![lookup])?;
     // Until the move is complete all of them may be.
     let newest = number(db, &format!("remark:erased:{lookup}"))?.unwrap_or(i64::MAX);
     let sql = "SELECT count(*), max(until_ms) FROM erased WHERE rowid <= ?1 AND until_ms > ?2";
+    db.sql.long();
     let found = db.sql.first(sql, values![newest, db.shared.clock.now().ms()], |row| {
         Ok((row.int(0)?.unsigned_abs(), time_or_none(row, 1)?))
     })?;

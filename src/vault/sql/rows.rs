@@ -1,12 +1,12 @@
 //! Reading: holders, bindings and what was erased, on any connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::cache::{Known, Slot, Versions};
 use super::marks::{Marker, Marking, Place, place_of_pair, place_of_subject};
 use super::seal::{self, DESTROYED, Wrapped, corrupt};
-use super::{Row, Shared, Sql, marks, values};
+use super::{Row, Shared, Sql, Value, marks, values};
 use crate::domain::id::SubjectId;
 use crate::domain::identity::resolve::{Binding, Erased, HolderKind, Owner};
 use crate::domain::identity::{Class, Identifier};
@@ -116,12 +116,23 @@ pub struct Facts {
     pub places: Vec<(Place, i64)>,
 }
 
+const BINDINGS_AT: &str = "SELECT b.n, b.from_ms, b.to_ms, b.reaches, h.body, m.kept FROM bindings b
+    JOIN holders h ON h.n = b.n LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1";
+/// The same in two steps, for a database in which `holders` is of many parts: a join would look into each.
+const BOUND_AT: &str =
+    "SELECT b.n, b.from_ms, b.to_ms, b.reaches, CAST(NULL AS bytea), m.kept FROM bindings b
+    LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1";
+const BODY_OF: &str = "SELECT body FROM holders WHERE n = ?1";
+const ERASED_AT: &str = "SELECT from_ms, to_ms FROM erased WHERE place = ?1 AND until_ms > ?2";
+
 /// A connection for the length of one transaction, with the holders met in it.
 pub struct Db<'a> {
     pub sql: &'a dyn Sql,
     pub shared: &'a Shared,
     /// One for the whole transaction, whatever is activated meanwhile.
     pub marker: Arc<Marker>,
+    /// One for the whole transaction.
+    now: Timestamp,
     holders: HashMap<i64, Arc<Holder>>,
     /// What the cache may be told of what is read. A writer tells it nothing before its commit.
     versions: Option<Versions>,
@@ -134,13 +145,37 @@ impl<'a> Db<'a> {
     }
 
     pub fn writing(sql: &'a dyn Sql, shared: &'a Shared) -> Self {
-        Db { sql, shared, marker: shared.marker(), holders: HashMap::new(), versions: None }
+        let (marker, now) = (shared.marker(), shared.clock.now());
+        Db { sql, shared, marker, now, holders: HashMap::new(), versions: None }
     }
 
     fn fill(&self, place: Place, slot: Slot) {
         if let Some(versions) = &self.versions {
             self.shared.cache.fill(place, slot, versions);
         }
+    }
+
+    /// What `facts` will ask of these identifiers, at once. To be called where nothing is changed before.
+    pub fn ahead(&self, markings: &[Marking]) -> Result<(), Error> {
+        if !self.sql.is_far() {
+            return Ok(());
+        }
+        let mut queries = Vec::with_capacity(2 * markings.len());
+        for marking in markings {
+            let place = Value::from(&marking.place);
+            queries.push((BOUND_AT, [place, Value::Null]));
+            queries.push((ERASED_AT, [place, self.now.ms().into()]));
+        }
+        self.sql.ahead(&queries)?;
+        let mut bound = BTreeSet::new();
+        for marking in markings {
+            self.sql.query(BOUND_AT, values![&marking.place], &mut |row| {
+                bound.insert(row.int(0)?);
+                Ok(())
+            })?;
+        }
+        let bodies: Vec<_> = bound.into_iter().map(|n| (BODY_OF, [Value::from(n), Value::Null])).collect();
+        self.sql.ahead(&bodies)
     }
 
     /// All that is known of an identifier, under the active look-up key and the older ones.
@@ -167,11 +202,14 @@ impl<'a> Db<'a> {
         known: &mut Vec<Known>,
         places: &mut Vec<(Place, i64)>,
     ) -> Result<(), Error> {
-        let sql = "SELECT b.n, b.from_ms, b.to_ms, b.reaches, h.body, m.kept FROM bindings b
-             JOIN holders h ON h.n = b.n LEFT JOIN merges m ON m.gone = b.n WHERE b.place = ?1";
-        self.sql.query(sql, values![place], &mut |row| {
+        let bound = if self.sql.is_far() { BOUND_AT } else { BINDINGS_AT };
+        self.sql.query(bound, values![place], &mut |row| {
             let n = row.int(0)?;
-            let Some(body) = Body::decode(row.bytes(4)?)? else {
+            let body = match row.bytes_or_none(4)? {
+                Some(body) => Body::decode(body)?,
+                None => self.sql.first(BODY_OF, values![n], |row| Body::decode(row.bytes(0)?))?.flatten(),
+            };
+            let Some(body) = body else {
                 return Err(corrupt("an identifier is bound to a destroyed holder"));
             };
             let canonical = match row.int_or_none(5)? {
@@ -194,8 +232,7 @@ impl<'a> Db<'a> {
     }
 
     fn erased_at(&self, place: &Place, erased: &mut Vec<Erased>) -> Result<(), Error> {
-        let sql = "SELECT from_ms, to_ms FROM erased WHERE place = ?1 AND until_ms > ?2";
-        self.sql.query(sql, values![place, self.shared.clock.now().ms()], &mut |row| {
+        self.sql.query(ERASED_AT, values![place, self.now.ms()], &mut |row| {
             erased.push(Erased { from: time_or_none(row, 0)?, to: time(row, 1)? });
             Ok(())
         })
@@ -235,8 +272,7 @@ impl<'a> Db<'a> {
     }
 
     pub fn body(&self, n: i64) -> Result<Body, Error> {
-        let sql = "SELECT body FROM holders WHERE n = ?1";
-        let body = self.sql.first(sql, values![n], |row| Body::decode(row.bytes(0)?))?;
+        let body = self.sql.first(BODY_OF, values![n], |row| Body::decode(row.bytes(0)?))?;
         body.ok_or_else(|| corrupt("a number of a holder leads nowhere"))?
             .ok_or_else(|| corrupt("a handle leads to a destroyed holder"))
     }
@@ -245,6 +281,19 @@ impl<'a> Db<'a> {
         let n = self.find_subject(subject)?;
         let body = self.body(n)?;
         self.holder_of(n, &body)
+    }
+
+    /// Hands over the row of every holder, some thousand at a time.
+    pub fn bodies(&self, mut each: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let (mut last, mut more) = (i64::MIN, true);
+        while std::mem::take(&mut more) {
+            let sql = "SELECT n, body FROM holders WHERE n > ?1 ORDER BY n LIMIT 5000";
+            self.sql.query(sql, values![last], &mut |row| {
+                (last, more) = (row.int(0)?, true);
+                each(row.bytes(1)?)
+            })?;
+        }
+        Ok(())
     }
 
     pub fn is_pending(&self, n: i64) -> Result<bool, Error> {

@@ -90,7 +90,7 @@ impl<'a> Txn<'a> {
         let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2)
                    ON CONFLICT (name) DO UPDATE SET value = meta.value + excluded.value";
         for (name, by) in counts.iter().filter(|(_, by)| **by != 0) {
-            self.db.sql.execute(sql, values![name.as_str(), *by])?;
+            self.db.sql.run(sql, values![name.as_str(), *by])?;
         }
         Ok(())
     }
@@ -113,7 +113,8 @@ pub struct Task<T, F> {
 
 impl<T: Send, F: FnOnce(&mut Txn<'_>) -> Result<T, Error> + Send> Job for Task<T, F> {
     fn run(&mut self, txn: &mut Txn<'_>) -> bool {
-        self.result = self.work.take().map(|work| work(txn));
+        let settled = |done| txn.db.sql.settle().map(|()| done);
+        self.result = self.work.take().map(|work| work(txn).and_then(settled));
         matches!(self.result, Some(Ok(_)))
     }
 
@@ -157,14 +158,18 @@ pub fn run<'a>(
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     write_lazy(&txn, lazy)?;
     for job in jobs {
-        sql.batch("SAVEPOINT request")?;
+        sql.run("SAVEPOINT request", &[])?;
         let done = job.run(&mut txn);
         let counted = std::mem::take(&mut txn.counts);
         match done {
             true => counted.into_iter().for_each(|(name, by)| *counts.entry(name).or_default() += by),
-            false => sql.batch("ROLLBACK TO SAVEPOINT request")?,
+            false => {
+                // What the request left on its way may fail now, and is undone all the same.
+                let _ = sql.settle();
+                sql.batch("ROLLBACK TO SAVEPOINT request")?;
+            }
         }
-        sql.batch("RELEASE SAVEPOINT request")?;
+        sql.run("RELEASE SAVEPOINT request", &[])?;
     }
     if txn.changed {
         *counts.entry("generation".to_owned()).or_default() += 1;
@@ -208,7 +213,7 @@ pub fn refresh(db: &Db<'_>, mut touched: BTreeSet<Place>, holders: BTreeSet<i64>
 fn write_lazy(txn: &Txn<'_>, lazy: &Lazy) -> Result<(), Error> {
     for subject in &lazy.confirmed {
         if let Some(n) = txn.db.find(&place_of_subject(*subject))? {
-            txn.db.sql.execute("DELETE FROM pending WHERE n = ?1", values![n])?;
+            txn.db.sql.run("DELETE FROM pending WHERE n = ?1", values![n])?;
         }
     }
     for row in lazy.seen.values() {
@@ -240,7 +245,7 @@ pub fn insert_seen(txn: &Txn<'_>, n: i64, row: &SeenRow) -> Result<(), Error> {
         marker.active(),
         row.sealed.as_slice(),
     ];
-    txn.db.sql.execute(sql, seen)?;
+    txn.db.sql.run(sql, seen)?;
     Ok(())
 }
 

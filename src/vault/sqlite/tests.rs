@@ -74,6 +74,12 @@ async fn keeps_the_contract_without_a_cache() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_asked_for_again() {
+    let place = Place::new();
+    crate::vault::faulty::asked_again_it_answers_the_same(Arc::new(place.open())).await;
+}
+
 #[tokio::test]
 async fn knows_everybody_again_after_a_restart() {
     let place = Place::new();
