@@ -80,6 +80,7 @@ async fn open_ledger(dir: &Path, log: &Arc<Segments>) -> Arc<Ledger> {
         outside: dir.join("outside"),
         outside_lost: false,
         witnesses: None,
+        fence: None,
     };
     let port = Arc::clone(log) as Arc<dyn Log>;
     Ledger::open(options, port, Arc::new(Seed)).await.expect("a ledger")
