@@ -1,6 +1,6 @@
 //! The log of a cluster, against stand-ins of KurrentDB on the same machine: what the stand-in takes from the client
 //! crate alone, what the adapter makes of that with sidecars in memory and in PostgreSQL, and how long appends stand
-//! still when the node that leads is killed.
+//! still when the node that leads is killed; and the vault in PostgreSQL: people it knows, and new ones.
 //!
 //! `cargo bench --bench cluster` appends 200,000 records of 600 bytes and two pieces, in batches of 500;
 //! `-- --events N --batch N` says otherwise. It builds the stand-in first: `cargo build --release --example
@@ -15,12 +15,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use custody::clock::SystemClock;
+use custody::domain::identity::Kind;
+use custody::domain::time::Timestamp;
 use custody::log::kurrent::{Kurrent, Nodes, Options};
 use custody::log::sidecars::Sidecars;
 use custody::log::sidecars::memory::MemorySidecars;
 use custody::log::sidecars::postgres::PostgresSidecars;
 use custody::log::{Log, NewRecord, contract};
 use custody::postgres::{Database, throwaway};
+use custody::vault::contract::named;
+use custody::vault::keyring::{Keyring, Source};
+use custody::vault::postgres::{self as people_in_postgres, Vault};
+use custody::vault::{Act, Entry, Vault as _};
 use eventstore::{Client, EventData, ExpectedRevision};
 use stand_in::Cluster;
 use tokio::task::JoinSet;
@@ -133,6 +139,55 @@ async fn killed(cluster: &Cluster) {
     println!("the leader killed, 10 times: the next append took {} ms p50, {} ms at most", gaps[5], gaps[9]);
 }
 
+fn people(first: u64, of: u64, count: u64) -> Vec<Entry> {
+    let one = |i: u64| {
+        let account = named(Kind::Account, &format!("user-{}", (first + i) % of));
+        let phone = named(Kind::Phone, &format!("+86139{:08}", (first + i) % of));
+        Entry {
+            identifiers: vec![account, phone],
+            home_realm: "app".parse().ok(),
+            occurred_at: Timestamp::EPOCH,
+            opens: true,
+            act: Act::None,
+        }
+    };
+    (0..count).map(one).collect()
+}
+
+/// Resolves in batches of 100, so many at the same time.
+async fn resolve(what: &str, vault: &Arc<Vault>, (from, of, count): (u64, u64, u64), at_once: usize) {
+    let since = Instant::now();
+    let mut tasks = JoinSet::new();
+    for first in (from..from + count).step_by(100) {
+        let vault = Arc::clone(vault);
+        tasks.spawn(async move { vault.resolve(people(first, of, 100)).await.unwrap() });
+        if tasks.len() >= at_once {
+            tasks.join_next().await.unwrap().unwrap();
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    told(&format!("{what}, account and telephone, {at_once} calls of 100 at once"), count, since);
+}
+
+async fn vault(database: Arc<Database>) {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::File(dir.path().join("keyring.json"));
+    let keyring = Arc::new(Keyring::open(source, true, Timestamp::EPOCH).unwrap());
+    let open = |cache_entries| {
+        let (database, keyring) = (Arc::clone(&database), Arc::clone(&keyring));
+        let options = people_in_postgres::Options { cache_entries };
+        async move { Arc::new(Vault::open(database, keyring, Arc::new(SystemClock), options).await.unwrap()) }
+    };
+    let all = 10_000;
+    let remembers = open(400_000).await;
+    resolve("new people", &remembers, (0, all, all), 4).await;
+    resolve("known people, remembered", &remembers, (0, all, 200_000), 4).await;
+    drop(remembers);
+    resolve("known people, from the database", &open(128).await, (0, all, all), 4).await;
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let size = (number("--events", 200_000), number("--batch", 500));
@@ -142,7 +197,8 @@ async fn main() {
     adapter("memory", &one(), MemorySidecars::new(Arc::new(SystemClock)), size).await;
     let postgres = throwaway::Server::new(throwaway::Setup { fsync: true, ..Default::default() });
     let database = Database::open(custody::postgres::Options::new(postgres.url())).await.unwrap();
-    let sidecars = PostgresSidecars::open(database, Arc::new(SystemClock)).await.unwrap();
+    let sidecars = PostgresSidecars::open(Arc::clone(&database), Arc::new(SystemClock)).await.unwrap();
     adapter("PostgreSQL", &one(), sidecars, size).await;
     killed(&Cluster::start(3)).await;
+    vault(database).await;
 }

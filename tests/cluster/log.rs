@@ -11,8 +11,10 @@ use custody::log::kurrent::{Kurrent, Nodes, Options};
 use custody::log::sidecars::Sidecars;
 use custody::log::sidecars::memory::MemorySidecars;
 use custody::log::{Error, Log, Outcome};
+use rcgen::ExtendedKeyUsagePurpose;
 use tempfile::TempDir;
 
+use super::support::authority::Authority;
 use super::support::stand_in::Cluster;
 
 /// One node's place in a cluster.
@@ -21,6 +23,7 @@ struct Place {
     sidecars: Arc<dyn Sidecars>,
     dir: TempDir,
     patience: Duration,
+    connection: String,
 }
 
 impl Place {
@@ -31,13 +34,14 @@ impl Place {
     fn beside(cluster: &Arc<Cluster>, sidecars: &Arc<dyn Sidecars>) -> Place {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let (cluster, sidecars) = (Arc::clone(cluster), Arc::clone(sidecars));
-        Place { cluster, sidecars, dir, patience: Duration::from_secs(20) }
+        let connection = cluster.connection();
+        Place { cluster, sidecars, dir, patience: Duration::from_secs(20), connection }
     }
 
     async fn try_open(&self) -> Result<Arc<Kurrent>, Error> {
         let options = Options {
             dir: self.dir.path().to_owned(),
-            nodes: Nodes::parse(&self.cluster.connection()).unwrap(),
+            nodes: Nodes::parse(&self.connection).unwrap(),
             prefix: "custody-g@".to_owned(),
             queue_bytes: 16 << 20,
             patience: self.patience,
@@ -215,7 +219,8 @@ async fn a_database_that_was_put_back_is_noticed() {
     }
     drop(log);
     // Another, younger cluster in its place.
-    let other = Place { cluster: Arc::new(Cluster::start(1)), ..place };
+    let cluster = Arc::new(Cluster::start(1));
+    let other = Place { connection: cluster.connection(), cluster, ..place };
     let younger = Place::beside(&other.cluster, &other.sidecars);
     append_one(&*younger.kurrent().await, 7).await.unwrap();
     let log = other.kurrent().await;
@@ -253,4 +258,33 @@ async fn faults_before_and_after_their_effect_leave_one_record() {
     assert!(append_one(&log, 0).await.is_err_and(|error| error.retryable()));
     assert_eq!(append_one(&log, 0).await.unwrap(), Outcome::Exists(0));
     assert_eq!(log.head(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_only_our_authority_and_the_right_password_are_believed() {
+    let below = tempfile::tempdir().unwrap();
+    let authority = Authority::new(below.path(), "ours");
+    let stranger = Authority::new(below.path(), "theirs");
+    let identity = authority.issue("node", ExtendedKeyUsagePurpose::ServerAuth);
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (certificate, key) = (path(&identity.certificate), path(&identity.key));
+    let more = ["--certificate", &certificate, "--key", &key, "--user", "admin:changeit"];
+    let cluster = Arc::new(Cluster::start_with(3, &more));
+    let sidecars = MemorySidecars::new(Arc::new(SystemClock)) as Arc<dyn Sidecars>;
+    let at = |user: &str, authority: &Authority| {
+        let query = format!("tlsCaFile={}&nodePreference=follower", authority.certificate.display());
+        let connection = cluster.connection_with(&query).replace("esdb://", &format!("esdb://{user}@"));
+        let patience = Duration::from_secs(2);
+        Place { connection, patience, ..Place::beside(&cluster, &sidecars) }
+    };
+    for wrong in [at("admin:guessed", &authority), at("admin:changeit", &stranger)] {
+        let refused = wrong.try_open().await.err().unwrap();
+        assert!(refused.retryable(), "{refused:?}");
+    }
+    let right = Place { patience: Duration::from_secs(20), ..at("admin:changeit", &authority) };
+    let log = right.kurrent().await;
+    for n in 0..5 {
+        assert_eq!(append_one(&*log, n).await.unwrap(), Outcome::Appended(n));
+    }
+    assert_eq!(log.latest().await.unwrap(), 5);
 }

@@ -34,6 +34,8 @@ impl std::fmt::Display for Address {
 #[derive(Clone)]
 pub struct Nodes {
     settings: ClientSettings,
+    /// The same for whoever appends, which only the leader does.
+    leader: ClientSettings,
     tls: Option<ClientTlsConfig>,
     authorization: Option<MetadataValue<Ascii>>,
 }
@@ -46,28 +48,19 @@ pub struct Unusable(pub String);
 impl Nodes {
     /// Reads `esdb://…`. Blocks where it names files.
     pub fn parse(connection: &str) -> Result<Nodes, Unusable> {
-        let settings: ClientSettings =
-            connection.parse().map_err(|why: eventstore::ClientSettingsParseError| {
-                // The message of an unknown scheme or path is safe; others may quote a value.
-                let scheme = why.message().starts_with("Unknown URL scheme");
-                let known = if scheme {
-                    "begins neither with esdb:// nor with esdb+discover://"
-                } else {
-                    "is malformed"
-                };
-                Unusable(known.to_owned())
-            })?;
+        let settings = read(connection)?;
+        let leader = read(&of_leader(connection))?;
         if settings.hosts().is_empty() {
             return Err(Unusable("names no host".to_owned()));
         }
         let tls = if settings.is_secure_mode_enabled() { Some(tls(&settings)?) } else { None };
         let authorization = settings.default_authenticated_user().as_ref().map(basic).transpose()?;
-        Ok(Nodes { settings, tls, authorization })
+        Ok(Nodes { settings, leader, tls, authorization })
     }
 
-    /// What the client of the `eventstore` crate is made from.
+    /// What the client of the `eventstore` crate is made from, which appends.
     pub fn settings(&self) -> &ClientSettings {
-        &self.settings
+        &self.leader
     }
 
     fn seeds(&self) -> Vec<Address> {
@@ -179,6 +172,26 @@ impl Nodes {
     }
 }
 
+fn read(connection: &str) -> Result<ClientSettings, Unusable> {
+    connection.parse().map_err(|why: eventstore::ClientSettingsParseError| {
+        // The message of an unknown scheme is safe; others may quote a value.
+        let scheme = why.message().starts_with("Unknown URL scheme");
+        let known =
+            if scheme { "begins neither with esdb:// nor with esdb+discover://" } else { "is malformed" };
+        Unusable(known.to_owned())
+    })
+}
+
+/// A connection string that prefers the leader, whatever it preferred: the crate's sessions of appends do not
+/// leave a node that is not.
+fn of_leader(connection: &str) -> String {
+    let (hosts, query) = connection.split_once('?').unwrap_or((connection, ""));
+    let is_preference = |pair: &&str| pair.to_ascii_lowercase().starts_with("nodepreference=");
+    let others = query.split('&').filter(|pair| !pair.is_empty() && !is_preference(pair));
+    let all: Vec<&str> = others.chain(["nodePreference=leader"]).collect();
+    format!("{hosts}?{}", all.join("&"))
+}
+
 fn usable(member: MemberInfo) -> Option<(Address, i32)> {
     let reads = [wire::LEADER, wire::FOLLOWER, wire::READ_ONLY_REPLICA].contains(&member.state);
     let at = member.http.filter(|_| member.is_alive && reads)?;
@@ -244,6 +257,12 @@ mod tests {
         .unwrap();
         assert_eq!(nodes.seeds().iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:2113", "b:2114"]);
         assert!(nodes.is_cluster() && nodes.prefers(wire::FOLLOWER) && !nodes.prefers(wire::LEADER));
+        assert_eq!(nodes.settings().node_preference(), NodePreference::Leader);
+        assert_eq!(
+            of_leader("esdb://a?tls=false&NodePreference=random"),
+            "esdb://a?tls=false&nodePreference=leader"
+        );
+        assert_eq!(of_leader("esdb://a"), "esdb://a?nodePreference=leader");
         let sent = nodes.authorization.clone().unwrap();
         assert_eq!(sent.to_str().unwrap(), format!("Basic {}", STANDARD.encode("admin:s3cret")));
         assert!(!format!("{sent:?}").contains(&STANDARD.encode("admin:s3cret")));
