@@ -4,6 +4,12 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A program that a process is just starting holds the process's files, and so a lock that it has let go of, until
+/// it has become that program: moments, for which is waited.
+const TRIES: u32 = 10;
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Held as long as the value lives.
 #[derive(Debug)]
@@ -26,10 +32,15 @@ impl DirLock {
         std::fs::create_dir_all(dir).map_err(failed)?;
         let options = OpenOptions::new().create(true).write(true).truncate(false).clone();
         let file = options.open(dir.join("lock")).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(DirLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::InUse(dir.to_path_buf())),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(DirLock { _file: file }),
+                Err(TryLockError::WouldBlock) if tries < TRIES => std::thread::sleep(AGAIN),
+                Err(TryLockError::WouldBlock) => return Err(Error::InUse(dir.to_path_buf())),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
+            tries += 1;
         }
     }
 }
