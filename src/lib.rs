@@ -20,6 +20,8 @@ pub mod mirror;
 pub mod pb;
 pub mod postgres;
 pub mod record;
+#[cfg(any(test, feature = "testing"))]
+pub mod scripted;
 pub mod server;
 pub mod sheet;
 pub mod telemetry;

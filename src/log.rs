@@ -164,6 +164,8 @@ pub struct Status {
     pub read_only: Option<String>,
     /// What kind of reason that is, and so what helps; set together with `read_only`.
     pub cause: Option<Cause>,
+    /// Why where it is kept cannot be reached now, if that is elsewhere: it is tried again by itself.
+    pub unreachable: Option<String>,
 }
 
 /// Why a log became read-only.

@@ -94,6 +94,13 @@ impl State<'_> {
         if let Some(why) = &self.log.read_only {
             raise("log_read_only", why.clone(), out_of_read_only(self.log.cause));
         }
+        if let Some(why) = &self.log.unreachable {
+            raise(
+                "cluster_unreachable",
+                format!("what other nodes record is not seen, or nothing can be recorded: {why}"),
+                "see to KurrentDB and the way to it: it is tried again by itself, without a restart",
+            );
+        }
         if self.at_reserve {
             let Seen { free, reserve } = self.disk.unwrap_or(Seen { free: 0, reserve: 0 });
             raise(
@@ -224,7 +231,7 @@ mod tests {
 
     fn log(cause: Option<Cause>) -> log::Status {
         let read_only = cause.map(|_| "why".to_owned());
-        log::Status { head: 0, bytes_on_disk: 0, bytes_waiting: 0, read_only, cause }
+        log::Status { head: 0, bytes_on_disk: 0, bytes_waiting: 0, read_only, cause, unreachable: None }
     }
 
     fn state(log: &log::Status, at_reserve: bool) -> State<'_> {

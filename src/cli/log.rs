@@ -45,7 +45,7 @@ pub struct Copy {
 enum Side {
     /// `log/` of the data directory
     Embedded,
-    /// KurrentDB and PostgreSQL, as [cluster] names them
+    /// KurrentDB and PostgreSQL, as cluster.kurrentdb and cluster.postgres name them
     Cluster,
 }
 

@@ -1,12 +1,13 @@
 //! A log that fails on purpose: for tests of those who call one.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::{Error, Log, NewRecord, Outcome, PieceRef, Status, StoredRecord};
 use crate::domain::id::{EventId, Id};
+pub use crate::scripted::Fault;
+use crate::scripted::Script;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,59 +20,37 @@ pub enum Call {
     Purge,
 }
 
-/// What happens to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// It goes through.
-    Pass,
-    /// It fails with `Unavailable` and has no effect.
-    Before,
-    /// It takes effect, and then fails with `Unknown`.
-    After,
-    /// It fails with `ReadOnly` and has no effect.
-    ReadOnly,
-}
-
 /// Hands calls on to another log, except those that the script says to fail.
 pub struct Faulty {
     inner: Arc<dyn Log>,
-    script: Mutex<Vec<(Call, VecDeque<Fault>)>>,
+    script: Script<Call>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Log>) -> Faulty {
-        Faulty { inner, script: Mutex::default() }
+        Faulty { inner, script: Script::default() }
     }
 
     /// What happens to the next calls of that kind, in order, after those scripted already.
     pub fn script(&self, call: Call, faults: impl IntoIterator<Item = Fault>) {
-        let mut script = self.lock();
-        match script.iter_mut().find(|(kind, _)| *kind == call) {
-            Some((_, waiting)) => waiting.extend(faults),
-            None => script.push((call, faults.into_iter().collect())),
-        }
+        self.script.add(call, faults);
     }
 
     /// Whether every scripted call was made.
     pub fn is_done(&self) -> bool {
-        self.lock().iter().all(|(_, waiting)| waiting.is_empty())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(Call, VecDeque<Fault>)>> {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+        self.script.is_done()
     }
 
     async fn run<T>(&self, call: Call, effect: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let fault = self.lock().iter_mut().find(|(kind, _)| *kind == call).and_then(|(_, w)| w.pop_front());
-        match fault.unwrap_or(Fault::Pass) {
-            Fault::Pass => effect.await,
-            Fault::Before => Err(Error::Unavailable { reason: "scripted, before", source: None }),
-            Fault::ReadOnly => Err(Error::ReadOnly("scripted".into())),
-            Fault::After => {
-                effect.await?;
-                Err(Error::Unknown { reason: "scripted, after", source: None })
-            }
-        }
+        self.script.run(call, effect, error).await
+    }
+}
+
+fn error(fault: Fault) -> Error {
+    match fault {
+        Fault::After => Error::Unknown { reason: "scripted, after", source: None },
+        Fault::ReadOnly => Error::ReadOnly("scripted".to_owned()),
+        Fault::Pass | Fault::Before => Error::Unavailable { reason: "scripted, before", source: None },
     }
 }
 

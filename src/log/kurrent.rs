@@ -262,7 +262,7 @@ impl Kurrent {
         }
         let mut found = match leaves.is_empty() {
             true => Vec::new(),
-            false => self.sidecars_of(leaves).await?,
+            false => self.sidecars_of(leaves).await.map_err(|error| placed(error, &records))?,
         }
         .into_iter();
         let with = |(record, note): (StoredRecord, Note)| {
@@ -276,6 +276,18 @@ impl Kurrent {
             Ok(StoredRecord { pieces, ..record })
         };
         records.into_iter().zip(notes).map(with).collect()
+    }
+}
+
+/// The sidecars do not know the positions that they were asked for.
+fn placed(error: Error, among: &[StoredRecord]) -> Error {
+    match (error, among.first()) {
+        (Error::Corrupt { what, .. }, Some(first)) => Error::Corrupt {
+            position: first.position,
+            place: format!("the sidecars of {} records", among.len()),
+            what,
+        },
+        (other, _) => other,
     }
 }
 
@@ -439,6 +451,7 @@ impl Log for Kurrent {
             bytes_waiting: (self.queue_bytes - self.queue.available_permits()) as u64,
             read_only: damage.or(local.read_only.clone()),
             cause,
+            unreachable: self.standing().down.or_else(|| self.down()),
             ..local
         }
     }

@@ -479,6 +479,7 @@ impl Log for Segments {
             bytes_waiting: (self.queue_bytes - self.queue.available_permits()) as u64,
             read_only,
             cause,
+            unreachable: None,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A vault that fails on purpose: for tests of those who call one.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -13,6 +12,8 @@ use crate::domain::erasure::Left;
 use crate::domain::id::{Digest, Mark, SubjectId};
 use crate::domain::identity::Identifier;
 use crate::domain::time::Timestamp;
+pub use crate::scripted::Fault;
+use crate::scripted::Script;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,57 +31,35 @@ pub enum Call {
     Forgotten,
 }
 
-/// What happens to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// It goes through.
-    Pass,
-    /// It fails with `Unavailable` and has no effect.
-    Before,
-    /// It takes effect, and then fails with `Unavailable`: the answer was lost.
-    After,
-}
-
 /// Hands calls on to another vault, except those that the script says to fail.
 pub struct Faulty {
     inner: Arc<dyn Vault>,
-    script: Mutex<Vec<(Call, VecDeque<Fault>)>>,
+    script: Script<Call>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Vault>) -> Faulty {
-        Faulty { inner, script: Mutex::default() }
+        Faulty { inner, script: Script::default() }
     }
 
     /// What happens to the next calls of that kind, in order, after those scripted already.
     pub fn script(&self, call: Call, faults: impl IntoIterator<Item = Fault>) {
-        let mut script = self.lock();
-        match script.iter_mut().find(|(kind, _)| *kind == call) {
-            Some((_, waiting)) => waiting.extend(faults),
-            None => script.push((call, faults.into_iter().collect())),
-        }
+        self.script.add(call, faults);
     }
 
     /// Whether every scripted call was made.
     pub fn is_done(&self) -> bool {
-        self.lock().iter().all(|(_, waiting)| waiting.is_empty())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(Call, VecDeque<Fault>)>> {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+        self.script.is_done()
     }
 
     async fn run<T>(&self, call: Call, effect: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let fault = self.lock().iter_mut().find(|(kind, _)| *kind == call).and_then(|(_, w)| w.pop_front());
-        match fault.unwrap_or(Fault::Pass) {
-            Fault::Pass => effect.await,
-            Fault::Before => Err(Error::Unavailable { reason: "scripted, before", source: None }),
-            Fault::After => {
-                effect.await?;
-                Err(Error::Unavailable { reason: "scripted, after", source: None })
-            }
-        }
+        self.script.run(call, effect, error).await
     }
+}
+
+fn error(fault: Fault) -> Error {
+    let reason = if fault == Fault::After { "scripted, after" } else { "scripted, before" };
+    Error::Unavailable { reason, source: None }
 }
 
 #[async_trait]

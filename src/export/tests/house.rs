@@ -263,7 +263,14 @@ impl Log for MemoryLog {
     }
 
     fn status(&self) -> Status {
-        Status { head: self.head(), bytes_on_disk: 0, bytes_waiting: 0, read_only: None, cause: None }
+        Status {
+            head: self.head(),
+            bytes_on_disk: 0,
+            bytes_waiting: 0,
+            read_only: None,
+            cause: None,
+            unreachable: None,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Nodes {
     }
 
     /// What the client of the `eventstore` crate is made from, which appends.
-    pub fn settings(&self) -> &ClientSettings {
+    pub fn for_appending(&self) -> &ClientSettings {
         &self.leader
     }
 
@@ -257,7 +257,7 @@ mod tests {
         .unwrap();
         assert_eq!(nodes.seeds().iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:2113", "b:2114"]);
         assert!(nodes.is_cluster() && nodes.prefers(wire::FOLLOWER) && !nodes.prefers(wire::LEADER));
-        assert_eq!(nodes.settings().node_preference(), NodePreference::Leader);
+        assert_eq!(nodes.for_appending().node_preference(), NodePreference::Leader);
         assert_eq!(
             of_leader("esdb://a?tls=false&NodePreference=random"),
             "esdb://a?tls=false&nodePreference=leader"

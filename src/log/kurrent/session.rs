@@ -249,13 +249,13 @@ async fn durable(next: &mut Option<Group>) -> bool {
 /// The crate installs a provider of cryptography for the whole process when it first connects, and never works again
 /// if another is there. So it comes first; whether a node answers does not matter.
 pub async fn install_provider(nodes: &Nodes) {
-    if let Ok(client) = Client::new(nodes.settings().clone()) {
+    if let Ok(client) = Client::new(nodes.for_appending().clone()) {
         let _answered = tokio::time::timeout(ANSWER, client.server_info()).await;
     }
 }
 
 async fn connect(nodes: &Nodes) -> eventstore::Result<(Client, BatchAppendClient)> {
-    let client = Client::new(nodes.settings().clone())?;
+    let client = Client::new(nodes.for_appending().clone())?;
     // The session is opened lazily; whether a node answers is seen here.
     client.server_info().await?;
     let session = client.batch_append(&Default::default()).await?;
