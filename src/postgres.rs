@@ -12,7 +12,6 @@
 
 mod error;
 pub mod fence;
-pub mod kept;
 pub mod lock;
 mod migrate;
 #[cfg(any(test, feature = "testing"))]

@@ -452,6 +452,7 @@ mod tests {
             include_str!("record.rs"),
             include_str!("../api/access.rs"),
             include_str!("../api/auth.rs"),
+            include_str!("../server/cluster.rs"),
         ];
         let stated = sources.iter().flat_map(|text| text.split("reason: \"").skip(1));
         let stated = stated.filter_map(|rest| rest.split('"').next());

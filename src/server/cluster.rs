@@ -179,7 +179,7 @@ struct NoFiles {
 fn not_here() -> Error {
     let why = "the log and the vault of a cluster are backed up with KurrentDB's and PostgreSQL's own means: see \
                deploy/README.md";
-    Error::Precondition { reason: "cluster_has_no_backup", why: why.to_owned() }
+    Error::Precondition { reason: "backup_refused", why: why.to_owned() }
 }
 
 #[async_trait]

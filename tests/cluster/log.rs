@@ -24,6 +24,7 @@ struct Place {
     dir: TempDir,
     patience: Duration,
     connection: String,
+    prefix: String,
 }
 
 impl Place {
@@ -35,14 +36,32 @@ impl Place {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let (cluster, sidecars) = (Arc::clone(cluster), Arc::clone(sidecars));
         let connection = cluster.connection();
-        Place { cluster, sidecars, dir, patience: Duration::from_secs(20), connection }
+        let prefix = "custody-g@".to_owned();
+        Place { cluster, sidecars, dir, patience: Duration::from_secs(20), connection, prefix }
+    }
+
+    /// On a real KurrentDB, if one is named; each with streams of its own.
+    fn usual(nodes: usize) -> Place {
+        match std::env::var("CUSTODY_TEST_KURRENTDB") {
+            Ok(connection) => {
+                let prefix = format!("custody-test-{}@", uuid::Uuid::now_v7());
+                Place { connection, prefix, ..Place::new(Cluster::start(0)) }
+            }
+            Err(_) => Place::new(Cluster::start(nodes)),
+        }
+    }
+
+    /// Another node on the same log.
+    fn another(&self) -> Place {
+        let (connection, prefix) = (self.connection.clone(), self.prefix.clone());
+        Place { connection, prefix, ..Place::beside(&self.cluster, &self.sidecars) }
     }
 
     async fn try_open(&self) -> Result<Arc<Kurrent>, Error> {
         let options = Options {
             dir: self.dir.path().to_owned(),
             nodes: Nodes::parse(&self.connection).unwrap(),
-            prefix: "custody-g@".to_owned(),
+            prefix: self.prefix.clone(),
             queue_bytes: 16 << 20,
             patience: self.patience,
             set_aside: custody::server::shared::set_aside("g".parse().unwrap()).unwrap(),
@@ -64,12 +83,12 @@ impl Storage for Place {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_contract() {
-    contract::run(|| Place::new(Cluster::start(1))).await;
+    contract::run(|| Place::usual(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_contract_with_three_nodes() {
-    contract::run(|| Place::new(Cluster::start(3))).await;
+    contract::run(|| Place::usual(3)).await;
 }
 
 async fn append_one(log: &dyn Log, n: u64) -> Result<Outcome, Error> {
@@ -78,8 +97,8 @@ async fn append_one(log: &dyn Log, n: u64) -> Result<Outcome, Error> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_give_the_same_positions_and_a_retry_elsewhere_counts_once() {
-    let first = Place::new(Cluster::start(3));
-    let second = Place::beside(&first.cluster, &first.sidecars);
+    let first = Place::usual(3);
+    let second = first.another();
     let (a, b) = (first.kurrent().await, second.kurrent().await);
     let mut tasks = Vec::new();
     for (log, from) in [(&a, 0u64), (&b, 100)] {
