@@ -145,3 +145,69 @@ async fn compare(
     }
     Ok(edge.root())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::event::AsideReason;
+    use crate::domain::event::catalogue::RecordSetAside;
+    use crate::domain::id::{Digest, EventId};
+    use crate::domain::time::Timestamp;
+    use crate::log::faulty::{Call, Fault, Faulty};
+    use crate::log::segments::{Options, Segments};
+
+    const RECORDS_THERE: u64 = 1_200;
+
+    fn record(n: u64) -> NewRecord {
+        let (group, emitter) = ("g".parse().unwrap(), "custody".parse().unwrap());
+        let event_id = EventId(uuid::Uuid::from_u128(n.into()));
+        let (reason, leaf) = (Some(AsideReason::Unreadable), Some(Digest([n as u8; 32])));
+        let body = RecordSetAside { reason, first_position: None, leaf };
+        let header = record::aside::header(&group, &emitter, (event_id, Timestamp::EPOCH), body).unwrap();
+        let piece = |kind: &str| Bytes::from(format!("{kind} of {n}"));
+        NewRecord { emitter, event_id, header, pieces: vec![piece("index"), piece("sealed")] }
+    }
+
+    fn open() -> (tempfile::TempDir, Arc<Segments>) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(Segments::open(Options::new(dir.path())).unwrap());
+        (dir, log)
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_was_interrupted_goes_on_and_what_is_another_is_refused() {
+        let (_from, from) = open();
+        for first in (0..RECORDS_THERE).step_by(100) {
+            from.append((first..first + 100).map(record).collect()).await.unwrap();
+        }
+        let gone = [3, 700].map(|position| PieceRef { position, piece: 1 });
+        from.purge(&gone).await.unwrap();
+        let (_to, to) = open();
+        let faulty = Faulty::new(Arc::clone(&to) as Arc<dyn Log>);
+        // The second batch is stored and its answer lost; in the third run what was purged is not purged at first.
+        faulty.script(Call::Append, [Fault::Pass, Fault::After]);
+        faulty.script(Call::Purge, [Fault::Pass, Fault::Pass, Fault::Pass, Fault::Before]);
+        let mut runs = 0;
+        let copied = loop {
+            runs += 1;
+            match copy(&*from, &faulty, &mut |_, _, _| ()).await {
+                Ok(copied) => break copied,
+                Err(Error::To(error)) => assert!(error.retryable()),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert!(faulty.is_done() && runs == 3, "{runs} runs");
+        assert_eq!(copied.before + copied.records, RECORDS_THERE);
+        let all: Vec<u64> = (0..RECORDS_THERE).collect();
+        assert_eq!(to.get(&all).await.unwrap(), from.get(&all).await.unwrap());
+        assert_eq!(copy(&*from, &*to, &mut |_, _, _| ()).await.unwrap().root, copied.root);
+
+        let (_other, other) = open();
+        other.append(vec![record(7_777)]).await.unwrap();
+        let refused = copy(&*from, &*other, &mut |_, _, _| ()).await;
+        assert!(matches!(refused, Err(Error::NotEmpty(_))), "{refused:?}");
+        assert_eq!(other.head(), 1);
+    }
+}

@@ -96,7 +96,17 @@ pub async fn assert_kept(client: &Client, acknowledged: &[(pb::Event, pb::Receip
             assert!(again.attributed, "the person of {} is lost", event.event_id);
         }
     }
-    assert_eq!(head(client).await, before, "a retry was stored");
+    let after = head(client).await;
+    if after == before {
+        return;
+    }
+    // A slot of the clock may have come meanwhile, which custody records; of emitters nothing is new.
+    let emitters = vec!["solar-app".to_owned()];
+    let filter = pb::EventFilter { emitters, position_from: Some(before), ..Default::default() };
+    let request =
+        pb::ListEventsRequest { filter: Some(filter), at_least: Some(after - 1), ..Default::default() };
+    let stored = client.events().list_events(request).await.unwrap().into_inner().events;
+    assert!(stored.is_empty(), "a retry was stored: {stored:?}");
 }
 
 /// `custody fsck --offline` on a directory as `Served::command` uses it.
