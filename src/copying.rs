@@ -162,7 +162,7 @@ mod tests {
 
     fn record(n: u64) -> NewRecord {
         let (group, emitter) = ("g".parse().unwrap(), "custody".parse().unwrap());
-        let event_id = EventId(uuid::Uuid::from_u128(n.into()));
+        let event_id = EventId(uuid::Uuid::from_u128(u128::from(n) + 1));
         let (reason, leaf) = (Some(AsideReason::Unreadable), Some(Digest([n as u8; 32])));
         let body = RecordSetAside { reason, first_position: None, leaf };
         let header = record::aside::header(&group, &emitter, (event_id, Timestamp::EPOCH), body).unwrap();
