@@ -193,11 +193,6 @@ impl Kurrent {
         self.down.borrow().clone()
     }
 
-    /// The first record, if there is one.
-    pub async fn first(&self) -> Result<Option<StoredRecord>, Error> {
-        if self.head() == 0 { Ok(None) } else { Ok(self.get(&[0]).await?.pop()) }
-    }
-
     /// Stops writing and following. What waits is not answered. Later appends and those who wait get an
     /// error; reads go on. May be repeated.
     pub fn close(&self) -> Result<(), Error> {
@@ -304,7 +299,7 @@ impl Drop for Kurrent {
     }
 }
 
-/// The local copy; one that does not check is put aside for a new one.
+/// The local copy; one that does not check is removed for a new one.
 fn open_local(dir: &std::path::Path) -> Result<Segments, Error> {
     let local = Segments::open(segments::Options::new(dir))?;
     if local.status().cause != Some(Cause::Damage) {

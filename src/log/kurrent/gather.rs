@@ -124,7 +124,12 @@ async fn put(sidecars: Arc<dyn Sidecars>, waiting: Arc<Waiting>, batches: Vec<u6
     while waiting.any(&batches) {
         match sidecars.put(beside.clone()).await {
             Ok(()) => return,
-            Err(error) if error.retryable() => tracing::warn!(%error, "sidecars wait to be written"),
+            // Said once, however often it is tried again.
+            Err(error) if error.retryable() => {
+                if again == AGAIN.0 {
+                    tracing::warn!(%error, "sidecars wait to be written");
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "sidecars are refused");
                 return waiting.refuse(&batches, "its pieces are refused");

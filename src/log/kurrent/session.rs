@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use eventstore::{BatchAppendClient, Client, EventData, ExpectedRevision};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::entry::TYPE;
 use super::gather::Group;
@@ -34,10 +35,15 @@ const CONTRADICTED: u32 = 2;
 
 type Appending = Pin<Box<dyn Future<Output = eventstore::Result<()>> + Send>>;
 
+/// How long an append is sent again. Whoever looks for sidecars without a header passes over those of an hour, so
+/// none may be stored so late; and nobody waits so long.
+const GIVEN_UP: Duration = Duration::from_secs(30 * 60);
+
 /// A group that was sent. `after` is the revision that it follows; `None` begins the stream.
 struct Sent {
     group: Group,
     after: Option<u64>,
+    since: Instant,
 }
 
 impl Sent {
@@ -149,6 +155,19 @@ impl Session {
         self.given = after;
     }
 
+    /// What was sent long ago and may be stored is not sent again; what follows it goes to a new stream, because
+    /// nobody knows at which revision this one stands.
+    fn give_up_the_old(&mut self) {
+        let old = self.unanswered.iter().take_while(|sent| sent.since.elapsed() > GIVEN_UP).count();
+        if old == 0 {
+            return;
+        }
+        for sent in self.unanswered.drain(..old) {
+            self.waiting.refuse(&sent.group.batches, "the cluster gave no answer for half an hour");
+        }
+        self.leave_stream();
+    }
+
     /// One connection, until it fails: first what is unanswered, then what comes.
     async fn connection(&mut self, groups: &mut mpsc::Receiver<Group>) -> Ended {
         let (_client, session) = match tokio::time::timeout(ANSWER, connect(&self.nodes)).await {
@@ -156,6 +175,10 @@ impl Session {
             Ok(Err(error)) => return Ended::Failed(error),
             Err(_) => return Ended::Silent,
         };
+        self.give_up_the_old();
+        if self.unanswered.is_empty() {
+            self.down.send_if_modified(|down| down.take().is_some());
+        }
         let session = Arc::new(session);
         let mut answers: VecDeque<Appending> = VecDeque::with_capacity(IN_FLIGHT);
         for sent in &self.unanswered {
@@ -178,7 +201,7 @@ impl Session {
                     self.answered += 1;
                     self.contradicted = 0;
                     self.down.send_if_modified(|down| down.take().is_some());
-                    silent.as_mut().reset(tokio::time::Instant::now() + ANSWER);
+                    silent.as_mut().reset(Instant::now() + ANSWER);
                 }
                 () = &mut silent, if !answers.is_empty() => return Ended::Silent,
                 group = groups.recv(), if open && self.next.is_none() && answers.len() < IN_FLIGHT => {
@@ -188,7 +211,7 @@ impl Session {
                 durable = durable(&mut self.next), if self.next.is_some() => {
                     let Some(sent) = self.take(durable) else { continue };
                     if answers.is_empty() {
-                        silent.as_mut().reset(tokio::time::Instant::now() + ANSWER);
+                        silent.as_mut().reset(Instant::now() + ANSWER);
                     }
                     answers.push_back(self.append(&session, &sent).await);
                     self.unanswered.push_back(sent);
@@ -207,7 +230,7 @@ impl Session {
         if group.events.is_empty() {
             return None;
         }
-        let sent = Sent { group, after: self.given };
+        let sent = Sent { group, after: self.given, since: Instant::now() };
         self.given = Some(sent.last());
         Some(sent)
     }

@@ -125,7 +125,8 @@ impl Waiting {
         }
     }
 
-    /// Nobody waits any more. A batch that was not sent is called off; says whether it was sent.
+    /// Nobody waits any more. A batch that was not sent is called off; says whether something of it may be stored:
+    /// it was sent, or somebody else sends the same event.
     pub fn give_up(&self, number: u64) -> bool {
         let mut inner = self.lock();
         match inner.batches.get_mut(&number) {
@@ -137,9 +138,10 @@ impl Waiting {
             // It was answered in this moment.
             None => return true,
         }
-        let keys = inner.batches.remove(&number).map(|batch| batch.keys);
-        inner.forget(keys.unwrap_or_default(), "somebody else was sending it and gave up");
-        false
+        let Some(batch) = inner.batches.remove(&number) else { return true };
+        let others_send = batch.keys.len() < batch.outcomes.len();
+        inner.forget(batch.keys, "somebody else was sending it and gave up");
+        others_send
     }
 
     /// The cluster will never take these batches.
