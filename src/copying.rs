@@ -21,11 +21,11 @@ const PLACEHOLDER: &[u8] = b"-";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the log that is copied from: {0}")]
+    #[error("the log that is copied from")]
     From(#[source] log::Error),
-    #[error("the log that is copied to: {0}")]
+    #[error("the log that is copied to")]
     To(#[source] log::Error),
-    #[error("the record at position {position} cannot be read: {source}")]
+    #[error("the record at position {position} cannot be read")]
     Record { position: u64, source: record::Error },
     /// Nothing was changed.
     #[error("the log that is copied to is not empty, and not the beginning of the other: {0}")]

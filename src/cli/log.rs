@@ -87,7 +87,8 @@ async fn copy(command: Copy, output: Output) -> Outcome {
     };
     let copied = copying::copy(&*source.log(), &*target.log(), &mut told).await;
     output.progress_done();
-    let copied = copied.map_err(|why| Failure::new(exit_of(&why), told_whole(&why)))?;
+    let copied =
+        copied.map_err(|why| Failure::new(exit_of(&why), format_args!("{:#}", anyhow::Error::new(why))))?;
     source.close()?;
     target.close()?;
     print(&copied, (from, to), since.elapsed().as_secs_f64(), output)
@@ -114,16 +115,6 @@ fn exit_of(error: &copying::Error) -> Exit {
         copying::Error::NotEmpty(_) => Exit::Configuration,
         _ => Exit::Internal,
     }
-}
-
-fn told_whole(error: &copying::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 /// Before the records: nobody may have records whose keys are not there.

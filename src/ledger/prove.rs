@@ -139,7 +139,7 @@ impl Ledger {
         let mut bytes = Vec::new();
         let mut next = first;
         while next < last {
-            let records = self.log.read(next, (last - next) as usize, 8 << 20).await?;
+            let records = self.log.read_headers(next, (last - next) as usize, 8 << 20).await?;
             if records.is_empty() {
                 return Err(Error::Behind { size: next });
             }

@@ -46,7 +46,8 @@ impl Faulty {
     }
 }
 
-fn error(fault: Fault) -> Error {
+/// What the log, and what lies beside it, say of a fault.
+pub(in crate::log) fn error(fault: Fault) -> Error {
     match fault {
         Fault::After => Error::Unknown { reason: "scripted, after", source: None },
         Fault::ReadOnly => Error::ReadOnly("scripted".to_owned()),

@@ -49,17 +49,6 @@ pub trait Keeper: Send + Sync {
     fn close(&self) -> anyhow::Result<()>;
 }
 
-impl Ground {
-    pub async fn tidy(&self, now: Timestamp) -> anyhow::Result<()> {
-        self.keeper.tidy(now).await
-    }
-
-    /// Blocks.
-    pub fn close(&self) -> anyhow::Result<()> {
-        self.keeper.close()
-    }
-}
-
 /// The stores of one data directory. Blocks.
 pub fn embedded(config: &Config, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>) -> anyhow::Result<Ground> {
     let directory = &config.data.directory;

@@ -202,7 +202,7 @@ impl Node {
         self.app.expire_backups().await?;
         if self.ground.fleet.leads() {
             self.app.settle_pending().await?;
-            self.ground.tidy(now).await?;
+            self.ground.keeper.tidy(now).await?;
         }
         Ok(self.app.look_at_vault().await?)
     }
@@ -224,7 +224,7 @@ impl Node {
             tracing::warn!(%error, "the ledger's hashes could not be synced");
         }
         self.views.close();
-        self.ground.close()
+        self.ground.keeper.close()
     }
 }
 

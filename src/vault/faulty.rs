@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::check::{Cursor, Step};
 use super::rotation::{Batch, LookupUse, Rotation};
 use super::scrub::Scrub;
-use super::{Candidate, Entry, Error, Holder, HolderKind, Marked, Resolution, Status, Vault};
+use super::{Barrier, Candidate, Entry, Error, Holder, HolderKind, Marked, Resolution, Status, Vault};
 use crate::domain::erasure::Left;
 use crate::domain::id::{Digest, Mark, SubjectId};
 use crate::domain::identity::Identifier;
@@ -161,6 +161,10 @@ impl Vault for Faulty {
 
     async fn check(&self, from: Cursor) -> Result<Step, Error> {
         self.run(Call::Upkeep, self.inner.check(from)).await
+    }
+
+    fn forgets_behind(&self, barrier: Barrier) {
+        self.inner.forgets_behind(barrier);
     }
 
     async fn forgotten_everywhere(&self) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use super::{NewSidecar, Pieces, Sidecars, Status, Stored};
 use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
 use crate::log::Error;
+use crate::log::faulty::error;
 pub use crate::scripted::Fault;
 use crate::scripted::Script;
 
@@ -46,14 +47,6 @@ impl Faulty {
 
     async fn run<T>(&self, call: Call, effect: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.script.run(call, effect, error).await
-    }
-}
-
-fn error(fault: Fault) -> Error {
-    match fault {
-        Fault::After => Error::Unknown { reason: "scripted, after", source: None },
-        Fault::ReadOnly => Error::ReadOnly("scripted".to_owned()),
-        Fault::Pass | Fault::Before => Error::Unavailable { reason: "scripted, before", source: None },
     }
 }
 

@@ -129,10 +129,11 @@ pub async fn copy(
         return if target == source { Ok(0) } else { Err(Failed::NotEmpty) };
     }
     to.write(|txn| set(txn.db.sql, COPYING, 1)).await?;
-    let (sender, mut pages) = mpsc::channel(2);
+    let (sender, pages) = mpsc::channel(2);
     let reading = from.read(move |db| read_all(db.sql, &sender));
     let writing = async {
-        let mut rows = 0;
+        // Gone with the first page that cannot be written, so that the reading ends too.
+        let (mut pages, mut rows) = (pages, 0);
         while let Some(page) = pages.recv().await {
             rows += page.rows.len() as u64;
             to.write(move |txn| put(txn.db.sql, &page)).await?;
@@ -141,7 +142,7 @@ pub async fn copy(
         Ok::<u64, Error>(rows)
     };
     let (read, written) = tokio::join!(reading, writing);
-    // Whoever cannot write ends the reading, too: its own reason is the one to tell.
+    // Where writing fails, reading does because of it.
     let (rows, (numbers, counts)) = (written?, read?);
     let found = to.write(move |txn| end(txn.db.sql, &numbers)).await?;
     if found != counts {
